@@ -152,7 +152,9 @@ class EventTooLarge(DaziError):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"A server-sent event is larger than {limit} bytes. Raise the parser's limit if that is expected.")
+        super().__init__(
+            f"A server-sent event is larger than {limit} bytes. Raise the parser's limit if that is expected."
+        )
 
 
 class ConfigError(DaziError):

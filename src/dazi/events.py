@@ -1,0 +1,226 @@
+"""What a generation's log holds, and how it folds into an answer.
+
+Laws: an event is immutable; the terminal ones (`done`, `failed`, `aborted`) end a log and carry the proof of the
+answer: `n`, its length in UTF-16 units, and `crc32` (zlib's, of its UTF-8, without reasoning). Folding every event of
+a log, or a snapshot and the events after it, gives the same answer.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import ClassVar
+
+from msgspec import Struct
+
+# A `str` holds code points; JavaScript, and so every mini program, counts UTF-16 units. One beyond this needs two.
+_LAST_BMP = "\uffff"
+
+
+def utf16_length(text: str) -> int:
+    """Return the length of `text` in UTF-16 units, as JavaScript's `text.length` counts it."""
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(character > _LAST_BMP for character in text)
+
+
+def crc32(text: str) -> int:
+    """Return zlib's CRC-32 of the UTF-8 of `text`, as an unsigned number."""
+    return zlib.crc32(text.encode())
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens as the upstream counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class _Event(Struct, frozen=True, tag_field="type", omit_defaults=True, gc=False):
+    """One entry of a log, or of the wire."""
+
+    ends: ClassVar[bool] = False
+
+
+class Started(_Event, frozen=True, tag="started"):
+    """The first event of every log, at position 1. `created` is in Unix seconds."""
+
+    generation: str
+    model: str
+    created: int
+
+
+class Text(_Event, frozen=True, tag="text"):
+    """The next piece of the answer; `n` is the answer's length with it, in UTF-16 units (stamped by the gateway)."""
+
+    text: str
+    n: int = 0
+
+
+class Reasoning(_Event, frozen=True, tag="reasoning"):
+    """The next piece of what a thinking model thinks aloud; `n` counts the reasoning so far."""
+
+    text: str
+    n: int = 0
+
+
+class ToolCall(_Event, frozen=True, tag="tool_call"):
+    """A piece of the `index`-th tool call: `id` and `name` come once, `arguments` piece by piece."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Retract(_Event, frozen=True, tag="retract"):
+    """Everything said so far is withdrawn; `text` stands in its place. What was withdrawn is never served again."""
+
+    text: str
+    n: int
+    reason: str
+
+
+class Snapshot(_Event, frozen=True, tag="snapshot"):
+    """All so far, folded. On the wire only: a log never holds one."""
+
+    text: str
+    n: int
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class Reconnect(_Event, frozen=True, tag="reconnect"):
+    """Please attach again, where you are. On the wire only, without an id."""
+
+
+class Problem(_Event, frozen=True, tag="error", omit_defaults=False):
+    """An error before the start, told inside a 200 because the client asked for `inband=1`. On the wire only."""
+
+    code: str
+    message: str
+    remedy: str
+    status: int
+    retryable: bool
+    param: str | None = None
+    retry_after: int | None = None
+
+
+class Done(_Event, frozen=True, tag="done"):
+    """The model finished. `n` and `crc32` are stamped by the log that stores it."""
+
+    ends: ClassVar[bool] = True
+
+    finish_reason: str
+    usage: Usage | None = None
+    n: int = -1
+    crc32: int = -1
+    ai_generated: bool | None = None
+
+
+class Failed(_Event, frozen=True, tag="failed"):
+    """The generation broke; the text so far stands. `retryable`: asking again may help."""
+
+    ends: ClassVar[bool] = True
+
+    code: str
+    message: str
+    retryable: bool
+    usage: Usage | None = None
+    n: int = -1
+    crc32: int = -1
+    ai_generated: bool | None = None
+
+
+class Aborted(_Event, frozen=True, tag="aborted"):
+    """Somebody stopped it; the text so far stands."""
+
+    ends: ClassVar[bool] = True
+
+    usage: Usage | None = None
+    n: int = -1
+    crc32: int = -1
+    ai_generated: bool | None = None
+
+
+Piece = Text | Reasoning | ToolCall | Retract
+End = Done | Failed | Aborted
+Event = Started | Piece | End
+
+
+class Answer:
+    """The fold of a log: what has been said, and how it stands.
+
+    Attributes: `started` and `end` are the first and the terminal event, or None; `n` is the length of `text` in
+    UTF-16 units.
+    """
+
+    __slots__ = ("_reasoning", "_text", "_tools", "end", "n", "started")
+
+    def __init__(self) -> None:
+        self.started: Started | None = None
+        self.end: End | None = None
+        self.n = 0
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._tools: dict[int, ToolCall] = {}
+
+    @property
+    def text(self) -> str:
+        """The answer's text so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls so far, each folded into one, by index."""
+        return tuple(self._tools[index] for index in sorted(self._tools))
+
+    @property
+    def status(self) -> str:
+        """`running`, or the type of the terminal event."""
+        return "running" if self.end is None else str(self.end.__struct_config__.tag)
+
+    def fold(self, event: Event | Snapshot) -> None:
+        """Take in the next event."""
+        match event:
+            case Text():
+                self._text.append(event.text)
+                self.n = event.n
+            case Reasoning():
+                self._reasoning.append(event.text)
+            case ToolCall():
+                self._fold_tool_call(event)
+            case Retract():
+                self._text = [event.text]
+                self.n = event.n
+            case Snapshot():
+                self._replace(event)
+            case Started():
+                self.started = event
+            case _:
+                self.end = event
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        self._text, self.n = [snapshot.text], snapshot.n
+        self._reasoning = [snapshot.reasoning]
+        self._tools = {call.index: call for call in snapshot.tool_calls}
+
+    def _fold_tool_call(self, piece: ToolCall) -> None:
+        known = self._tools.get(piece.index, ToolCall(piece.index))
+        self._tools[piece.index] = ToolCall(
+            piece.index,
+            id=piece.id or known.id,
+            name=piece.name or known.name,
+            arguments=known.arguments + piece.arguments,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """All so far as one event."""
+        return Snapshot(text=self.text, n=self.n, reasoning=self.reasoning, tool_calls=self.tool_calls)

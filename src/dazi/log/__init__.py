@@ -1,0 +1,110 @@
+"""The log of a generation: append-only, and everything else reads or writes it.
+
+Laws, which every backend's contract suite checks:
+
+- positions start at 1 (`started`) and have no gaps; every reader sees the same events in the same order;
+- an append is checked and stored in one step, all or nothing: the log is open, `previous` is its last position and
+  `epoch` is the writer's; the first terminal event ends it, and a later append or end raises `Closed`;
+- stored before shown: an observer hears of a record only once it is as durable as this log makes anything;
+- lossless coalescing: a read may hand neighbouring pieces of text as one record that covers several positions;
+- what was retracted is never read again: a cursor before a retraction does not match, and the reading starts over;
+- an (owner, key) stands for one generation as long as its log lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from dazi.events import End, Event, Piece, Started
+
+
+class Cursor(NamedTuple):
+    """Where a reader is: the epoch and position of the last record it has. `START` is before everything."""
+
+    epoch: int
+    position: int
+
+
+START = Cursor(0, 0)
+
+
+class Record(NamedTuple):
+    """One event as stored. It covers the positions after `previous`, up to and with `position`."""
+
+    epoch: int
+    previous: int
+    position: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A log to be created. `key` and `fingerprint` make it idempotent; a `fingerprint` of "" matches any."""
+
+    owner: str
+    started: Started
+    key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What `create` found or made. `created` is False where (owner, key) stood already; `epoch` is the writer's."""
+
+    generation: str
+    epoch: int
+    created: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a read found.
+
+    `records` is everything after the cursor, or, where the cursor did not match (`matched` is False), everything there
+    is from the start. `head` is the last record's cursor.
+    """
+
+    owner: str
+    head: Cursor
+    ended: bool
+    matched: bool
+    records: tuple[Record, ...]
+
+
+Observer = Callable[[Record], None]
+
+
+class Log(Protocol):
+    """The store of all logs of this gateway; the module's docstring states its laws."""
+
+    async def create(self, draft: Draft) -> Opened:
+        """Store `started` at position 1, or find the log that (owner, key) already stands for."""
+        ...
+
+    async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
+        """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
+        ...
+
+    async def end(self, generation: str, end: End) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
+        ...
+
+    async def read(self, generation: str, after: Cursor = START) -> Page:
+        """Read what follows the cursor, without waiting. Raises `Unknown`."""
+        ...
+
+    def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""
+        ...
+
+
+@runtime_checkable
+class AppendsNow(Protocol):
+    """The power of a log that stores in no time: an append that does not suspend, and shows the record before it returns."""
+
+    def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
+        """As `Log.append`, for one piece, at once."""
+        ...

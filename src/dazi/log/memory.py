@@ -1,0 +1,285 @@
+"""Logs in this process's memory: nothing to install, and gone with the process.
+
+Laws: those of `dazi.log`. Text is kept as runs (one growing string and the offset of each position in it), not as an
+object a token, so a long answer costs about its own length. What has ended is forgotten after `ttl`, or earlier,
+oldest first, when all logs together exceed `max_bytes`; what still runs is never forgotten, so when only that is left
+a new log is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from dazi.errors import Closed, OutOfOrder, Unavailable, Unknown
+from dazi.events import End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32
+from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
+
+# One process holds its logs from birth to death, so no other writer can ever take over.
+_EPOCH = 1
+# What a log weighs without its text: the object, its first span, its index entries.
+_BYTES_PER_LOG = 2048
+
+
+class _Run:
+    """Neighbouring pieces of text (or of reasoning): one string, and where in it each position ends."""
+
+    __slots__ = ("_ends", "_parts", "first", "kind", "length", "n")
+
+    def __init__(self, first: int, piece: Text | Reasoning) -> None:
+        self.first = first
+        self.kind = type(piece)
+        self.n = 0
+        self.length = 0
+        self._parts: list[str] = []
+        self._ends = array("I")
+        self.add(piece)
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self._ends) - 1
+
+    @property
+    def text(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
+    def add(self, piece: Text | Reasoning) -> None:
+        self._parts.append(piece.text)
+        self.length += len(piece.text)
+        self._ends.append(self.length)
+        self.n = piece.n
+
+    def after(self, position: int) -> Record:
+        """Everything of this run that follows `position`, as one record."""
+        if position < self.first:
+            return Record(_EPOCH, self.first - 1, self.last, self.kind(self.text, self.n))
+        tail = self.text[self._ends[position - self.first] :]
+        return Record(_EPOCH, position, self.last, self.kind(tail, self.n))
+
+
+class _Single:
+    """Any other event, at its position."""
+
+    __slots__ = ("event", "first")
+
+    kind = None
+
+    def __init__(self, first: int, event: Event) -> None:
+        self.first = first
+        self.event = event
+
+    @property
+    def last(self) -> int:
+        return self.first
+
+    def after(self, _position: int) -> Record:
+        return Record(_EPOCH, self.first - 1, self.first, self.event)
+
+
+class _Generation:
+    """One log."""
+
+    __slots__ = ("draft", "ended_at", "observers", "position", "retracted_at", "size", "spans")
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.spans: list[_Run | _Single] = [_Single(1, draft.started)]
+        self.position = 1
+        self.size = _BYTES_PER_LOG
+        # Monotonic seconds at which the terminal event was stored; None while it runs.
+        self.ended_at: float | None = None
+        # Position of the last retraction: a cursor before it has seen what must not be continued.
+        self.retracted_at = 0
+        # A tuple, replaced on change: it is walked for every token, while observers come and go.
+        self.observers: tuple[Observer, ...] = ()
+
+    def store(self, event: Event) -> Record:
+        self.position += 1
+        last = self.spans[-1]
+        if last.kind is type(event):
+            last.add(event)
+        else:
+            self._open_span(event)
+        return Record(_EPOCH, self.position - 1, self.position, event)
+
+    def _open_span(self, event: Event) -> None:
+        if isinstance(event, Retract):
+            self.retracted_at = self.position
+            self.spans = [span for span in self.spans if not _tells_text(span)]
+        run = isinstance(event, Text | Reasoning)
+        self.spans.append(_Run(self.position, event) if run else _Single(self.position, event))  # type: ignore[arg-type]
+
+    def after(self, position: int) -> Iterator[Record]:
+        index = bisect_right(self.spans, position, key=lambda span: span.last)
+        for span in self.spans[index:]:
+            yield span.after(position)
+
+    def text(self) -> str:
+        return "".join(_text_of(span) for span in self.spans)
+
+    def stamp(self, end: End) -> End:
+        text = self.text()
+        n = next((_n_of(span) for span in reversed(self.spans) if _tells_text(span)), 0)
+        return msgspec.structs.replace(end, n=n, crc32=crc32(text), ai_generated=True)
+
+    def show(self, record: Record) -> None:
+        for observer in self.observers:
+            try:
+                observer(record)
+            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
+                context = {"message": "An observer of a log failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+
+def _tells_text(span: _Run | _Single) -> bool:
+    return span.kind is Text or (isinstance(span, _Single) and isinstance(span.event, Retract))
+
+
+def _text_of(span: _Run | _Single) -> str:
+    if isinstance(span, _Run):
+        return span.text if span.kind is Text else ""
+    return span.event.text if isinstance(span.event, Retract) else ""
+
+
+def _n_of(span: _Run | _Single) -> int:
+    return span.n if isinstance(span, _Run) else span.event.n  # type: ignore[union-attr]  # only a retraction gets here
+
+
+class MemoryLog:
+    """A `Log` (and `AppendsNow`) in memory.
+
+    Args:
+        ttl: seconds that a log is kept after its end.
+        max_bytes: roughly, what all logs together may take; the oldest ended ones go first.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        ttl: float = 86_400,
+        max_bytes: int = 512 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ttl = ttl
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._bytes = 0
+        self._logs: dict[str, _Generation] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        # Ended logs, oldest end first: the order in which they are forgotten.
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    async def create(self, draft: Draft) -> Opened:
+        """Store `started` at position 1, or find the log that (owner, key) already stands for."""
+        self._forget_expired()
+        if draft.key is not None and (known := self._keys.get((draft.owner, draft.key))) is not None:
+            return Opened(known, _EPOCH, created=False, fingerprint=self._logs[known].draft.fingerprint)
+        self._make_room()
+        generation = draft.started.generation
+        self._logs[generation] = log = _Generation(draft)
+        self._bytes += log.size
+        if draft.key is not None:
+            self._keys[draft.owner, draft.key] = generation
+        return Opened(generation, _EPOCH, created=True, fingerprint=draft.fingerprint)
+
+    async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
+        """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
+        self._check(generation, previous, epoch)
+        for offset, piece in enumerate(pieces):
+            self.append_nowait(generation, piece, previous=previous + offset, epoch=epoch)
+
+    def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
+        """As `append`, for one piece, at once."""
+        log = self._check(generation, previous, epoch)
+        self._weigh(log, len(piece.arguments) if isinstance(piece, ToolCall) else len(piece.text))
+        log.show(log.store(piece))
+
+    async def end(self, generation: str, end: End) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
+        log = self._find(generation)
+        if log.ended_at is not None:
+            raise Closed(generation)
+        log.ended_at = self._clock()
+        self._ended[generation] = None
+        record = log.store(log.stamp(end))
+        log.show(record)
+        return record
+
+    async def read(self, generation: str, after: Cursor = START) -> Page:
+        """Read what follows the cursor, without waiting. Raises `Unknown`."""
+        self._forget_expired()
+        log = self._find(generation)
+        matched = _matches(log, after)
+        return Page(
+            owner=log.draft.owner,
+            head=Cursor(_EPOCH, log.position),
+            ended=log.ended_at is not None,
+            matched=matched,
+            records=tuple(log.after(after.position if matched else 0)),
+        )
+
+    def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""
+        log = self._find(generation)
+        log.observers = (*log.observers, observer)
+
+        def stop() -> None:
+            log.observers = tuple(other for other in log.observers if other is not observer)
+
+        return stop
+
+    def _find(self, generation: str) -> _Generation:
+        try:
+            return self._logs[generation]
+        except KeyError:
+            raise Unknown(generation) from None
+
+    def _check(self, generation: str, previous: int, epoch: int) -> _Generation:
+        log = self._find(generation)
+        if log.ended_at is not None:
+            raise Closed(generation)
+        if previous != log.position or epoch != _EPOCH:
+            raise OutOfOrder(generation, expected=f"{_EPOCH}-{log.position}", got=f"{epoch}-{previous}")
+        return log
+
+    def _weigh(self, log: _Generation, size: int) -> None:
+        log.size += size
+        self._bytes += size
+
+    def _forget_expired(self) -> None:
+        horizon = self._clock() - self._ttl
+        while self._ended and (self._logs[next(iter(self._ended))].ended_at or 0) <= horizon:
+            self._forget_oldest()
+
+    def _make_room(self) -> None:
+        while self._bytes >= self._max_bytes and self._ended:
+            self._forget_oldest()
+        if self._bytes >= self._max_bytes:
+            raise Unavailable(
+                f"The memory log is full: {self._bytes} bytes of running generations, limit {self._max_bytes}.",
+                remedy="Try again when some have ended.",
+                code="log_full",
+                retry_after=5,
+            )
+
+    def _forget_oldest(self) -> None:
+        generation, _ = self._ended.popitem(last=False)
+        log = self._logs.pop(generation)
+        self._bytes -= log.size
+        if log.draft.key is not None:
+            del self._keys[log.draft.owner, log.draft.key]
+
+
+def _matches(log: _Generation, after: Cursor) -> bool:
+    if after == START:
+        return not log.retracted_at
+    return after.epoch == _EPOCH and max(log.retracted_at, 1) <= after.position <= log.position
