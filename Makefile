@@ -1,0 +1,48 @@
+# The one task runner. `make` alone lists what there is; nothing here needs a flag.
+
+.POSIX:
+.PHONY: help run test test-full lint bench docs sdk lock clean
+.NOTPARALLEL:
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: ## serve the embedded model, or the one that OPENAI_BASE_URL names, at 127.0.0.1:8000
+	@sh scripts/setup run
+	@exec .venv/bin/dazi serve
+
+test: ## run the tests, a real browser included
+	@sh scripts/setup test
+	@bash scripts/system-packages
+	@.venv/bin/python -m pytest -m "not full"
+
+test-full: ## run every test, the long ones too; SEED=n repeats an earlier run
+	@sh scripts/setup test
+	@bash scripts/system-packages
+	@bash scripts/test-full
+
+lint: ## check style, formatting, types and the floors
+	@sh scripts/setup test
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports --no-logo
+
+bench: ## measure: every script in bench/, in turn
+	@sh scripts/setup test
+	@for script in bench/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
+
+docs: ## check that every link and anchor in the documents leads somewhere
+	@sh scripts/setup test
+	@.venv/bin/python scripts/check_docs.py
+
+sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
+	@test -f sdk/package.json || { echo "make sdk: there is no sdk/package.json, so there is nothing to build." >&2; exit 1; }
+	@cd sdk && npm ci --no-audit --no-fund && npm run build
+
+lock: ## pin the newest versions of all dependencies in constraints.txt
+	@sh scripts/lock
+
+clean: ## remove .venv and everything else that was made here
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
