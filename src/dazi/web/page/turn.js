@@ -1,0 +1,143 @@
+/**
+ * One question and its answer, as they stand on the page.
+ *
+ * Laws: the answer's element tells its state in `data-state` (connecting, streaming, paused, ended), `data-end` (done,
+ * failed, aborted), `data-generation` and `data-proof`, and its text in `rawText` (received) and `shownText` (typed so
+ * far); `ended` is said once everything is shown.
+ */
+
+import { markdownView } from "./rendering.js";
+import { typewriter } from "./typewriter.js";
+import { t, tellAgain } from "./words.js";
+
+/** Makes the element of a turn from the page's template. */
+export function turnView(turn, { onEnded = () => {} } = {}) {
+  const element = document.querySelector("#turn").content.firstElementChild.cloneNode(true);
+  const part = (name) => element.querySelector(`[data-part=${name}]`);
+  const answerElement = element.querySelector("[data-answer]");
+  const markdown = markdownView(part("text"));
+  const thoughts = part("thoughts").appendChild(document.createTextNode(""));
+  let answer = turn.answer;
+  let shown = "";
+  let typing = null; // the typewriters, while the answer grows
+  let untyped = 0; // of them, those that have not come to rest
+
+  element.dataset.key = turn.key;
+  part("question").textContent = turn.question;
+  Object.defineProperties(answerElement, {
+    rawText: { get: () => answer.text },
+    shownText: { get: () => shown },
+  });
+  tellAgain(element);
+  if (answer.end) showWhole();
+  else startTyping();
+
+  function showWhole() {
+    type(answer.text);
+    think(answer.reasoning);
+    settle();
+  }
+
+  function startTyping() {
+    typing = { text: typewriter({ show: type, rested }), thoughts: typewriter({ show: think, rested }) };
+    untyped = 2;
+    typing.text.skip(answer.text);
+    typing.thoughts.skip(answer.reasoning);
+    state("connecting");
+    showFacts();
+  }
+
+  function type(text) {
+    shown = text;
+    markdown.update(text, typing !== null);
+  }
+
+  function think(text) {
+    part("reasoning").hidden = !text;
+    if (text.startsWith(thoughts.data)) thoughts.appendData(text.slice(thoughts.data.length));
+    else thoughts.data = text;
+  }
+
+  /** Takes the answer as it stands now; with its end, types the rest out and then calls `onEnded`. */
+  function update(next) {
+    answer = next;
+    showFacts();
+    typing.text.update(answer.text);
+    typing.thoughts.update(answer.reasoning);
+    if (answer.end) Object.values(typing).forEach((typewriter) => typewriter.end());
+  }
+
+  function rested() {
+    untyped -= 1;
+    if (untyped > 0) return;
+    markdown.update(answer.text, false);
+    settle();
+    onEnded();
+  }
+
+  function state(name) {
+    if (answerElement.dataset.state === "ended") return;
+    answerElement.dataset.link = name === "polling" ? "poll" : "stream";
+    answerElement.dataset.state = name === "polling" ? "streaming" : name;
+  }
+
+  /** What is told while the answer still grows. */
+  function showFacts() {
+    if (answer.generation) answerElement.dataset.generation = answer.generation;
+    part("withdrawn").hidden = answer.retracted === null || answer.retracted === undefined;
+    tell(part("thinking"), answer.text || answer.end ? "thought" : "thinking");
+    showTools();
+  }
+
+  function showTools() {
+    const list = part("tools");
+    list.hidden = !answer.tools.length;
+    answer.tools.forEach((tool, index) => {
+      const item = list.children[index] || list.appendChild(toolItem());
+      const [name, given] = item.querySelectorAll("summary span, pre");
+      if (name.textContent !== (tool.name || "")) name.textContent = tool.name || "";
+      if (given.textContent !== tool.arguments) given.textContent = tool.arguments;
+    });
+  }
+
+  function toolItem() {
+    const item = document.querySelector("#tool").content.firstElementChild.cloneNode(true);
+    tellAgain(item);
+    return item;
+  }
+
+  function settle() {
+    const { end } = answer;
+    showFacts();
+    answerElement.removeAttribute("aria-busy");
+    Object.assign(answerElement.dataset, { state: "ended", end: end.type, proof: answer.proof || "none" });
+    part("model").textContent = answer.model || turn.model || "";
+    showRemarks(end);
+    if (end.type === "failed") showTrouble(end);
+  }
+
+  function showRemarks({ type: ending, finish_reason: reason, usage }) {
+    const remark = ending === "aborted" ? "stopped" : ending === "done" && reason !== "stop" ? reason : "";
+    if (remark) tell(part("remark"), remark);
+    if (answer.proof === "broken") tell(part("remark"), "broken");
+    const count = usage?.completion_tokens || usage?.total_tokens;
+    if (count) tell(part("usage"), "tokens", count);
+  }
+
+  function showTrouble({ code, message }) {
+    part("trouble").hidden = false;
+    part("error").dataset.error = code;
+    tellAgain(part("trouble"));
+    part("detail").textContent = [code, message].filter(Boolean).join(" · ");
+  }
+
+  return { element, update, state };
+}
+
+/** Names an element's word, so that it follows the page's language. */
+function tell(element, word, count) {
+  if (element.dataset.word === word && count === undefined) return;
+  element.dataset.word = word;
+  if (count !== undefined) element.dataset.count = count;
+  element.textContent = t(word, element.dataset);
+}
