@@ -1,0 +1,292 @@
+"""Upstreams that speak OpenAI's chat completions: OpenAI, vLLM, SGLang, Ollama, llama.cpp, DeepSeek, Qwen and others.
+
+When an answer is finished, since servers differ:
+
+- with a finish reason, however the stream then ends: by `[DONE]`, without it, or with a broken line;
+- a `[DONE]` without any finish reason is `truncated`: servers that finish say why, and gateways in between are known to
+  write `[DONE]` themselves when the model's server dies on them;
+- with neither, `truncated`.
+
+On the way of a token there is no task switch: its bytes arrive in the transport's callback, become server-sent events,
+then typed structs, and are in the sink when the callback returns.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import Any
+
+import msgspec
+
+from dazi.errors import ConfigError, EventTooLarge, UpstreamError
+from dazi.events import Usage
+from dazi.sse import DEFAULT_LIMIT, Parser
+from dazi.upstream import Finish, Prompt, Sink
+from dazi.upstream.http import Client, Timeouts
+from dazi.upstream.response import Take, Taken, error_code, fault
+
+# Options of a start that are the gateway's own affair: it always streams, always counts, and asks for one answer.
+_GATEWAY_OPTIONS = frozenset({"stream", "stream_options", "n"})
+# The longest finish reason of any known server has 14 characters; what is longer is no word.
+_MAX_REASON = 64
+# Ways to say "not finished yet" instead of null: DashScope's old API writes the word.
+_UNFINISHED = frozenset({None, "", "null"})
+
+
+class OpenAIUpstream:
+    """A model behind an OpenAI-compatible server.
+
+    Args:
+        base_url: where the API begins, as `https://api.openai.com/v1`. Raises `ConfigError` if it cannot be used.
+        key: sent as a bearer token, if there is one.
+        model: its name there; by default the prompt's.
+        timeouts: how long to wait for the connection, the first token, and between tokens.
+        limit: the most bytes of one event, or of an answer that is not streamed.
+        tls: trusted certificates, if not the system's.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        model: str | None = None,
+        timeouts: Timeouts | None = None,
+        limit: int = DEFAULT_LIMIT,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {_checked(key)}"} if key else {}
+        self._client = Client(_endpoint(base_url), headers=headers, timeouts=timeouts, tls=tls)
+        self._model = model
+        self._limit = limit
+
+    async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
+        """Push the server's answer into `sink` and return how it finished."""
+        answer = _Answer(sink, self._limit)
+        try:
+            await self._client.post(_request(prompt, self._model or prompt.model), answer)
+        except UpstreamError as error:
+            if not (answer.is_finished and error.code in {"truncated", "upstream_timeout"}):
+                raise
+        return answer.finish()
+
+    async def open(self) -> None:
+        """Nothing to prepare: connections are made when they are needed."""
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        self._client.close()
+
+
+def _checked(key: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("The upstream's key holds characters that cannot be sent. Was something else pasted along?")
+    return key
+
+
+def _endpoint(base_url: str) -> str:
+    """Return where completions are asked for, keeping a query (`?api-version=`) where it belongs."""
+    base, mark, query = base_url.partition("?")
+    base = base.rstrip("/").removesuffix("/chat/completions")
+    return f"{base}/chat/completions{mark}{query}"
+
+
+def _request(prompt: Prompt, model: str) -> bytes:
+    body = {name: value for name, value in prompt.options.items() if name not in _GATEWAY_OPTIONS}
+    body |= {
+        "model": model,
+        "messages": prompt.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # a lone surrogate in the prompt; escaped, it is the server's to judge
+        return json.dumps(body).encode()
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Message(msgspec.Struct):
+    """A delta, or the whole message where the server does not stream."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Details(msgspec.Struct):
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+    def plain(self) -> Usage:
+        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
+        details = self.completion_tokens_details
+        cache = self.prompt_tokens_details
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=self.total_tokens or prompt + completion,
+            reasoning_tokens=details.reasoning_tokens if details else None,
+            cached_tokens=cache.cached_tokens if cache else None,
+        )
+
+
+class _Choice(msgspec.Struct):
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+    index: int | None = None
+    usage: _Usage | None = None  # Moonshot's place for it
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None  # Any: every server has its own shape
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class _Answer:
+    """Reads one response into a sink."""
+
+    def __init__(self, sink: Sink, limit: int) -> None:
+        self._sink = sink
+        self._limit = limit
+        self._events = Parser(limit)
+        # A whole JSON document, from a server that was asked to stream and did not.
+        self._document = bytearray()
+        self._reason = ""
+        self._usage: _Usage | None = None
+        self._is_done = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model said how it ended."""
+        return bool(self._reason)
+
+    def begin(self, media_type: str) -> Take:
+        """Read server-sent events, or one JSON document."""
+        match media_type:
+            case "text/event-stream":
+                return self._feed_events
+            case "application/json":
+                return self._feed_document
+        raise fault("upstream_garbage", f"The model's server answered with {media_type} instead of an event stream.")
+
+    def finish(self) -> Finish:
+        """Return how the answer ended, after the response did; raises `truncated` if it did not end."""
+        if self._document:
+            self._take(self._document.decode("utf-8", "replace"), "message")
+        if self._reason:
+            return Finish(self._reason[:_MAX_REASON], self._usage.plain() if self._usage else None)
+        how = "said [DONE]" if self._is_done else "ended its stream"
+        raise fault("truncated", f"The model's server {how} without saying that the answer is finished.")
+
+    def _feed_document(self, data: bytes) -> Taken:
+        self._document += data
+        if len(self._document) > self._limit:
+            raise fault("upstream_garbage", f"The model's server sent an answer of more than {self._limit} bytes.")
+        return Taken.NOTHING
+
+    def _feed_events(self, data: bytes) -> Taken:
+        taken = Taken.NOTHING
+        try:
+            events = self._events.feed(data)
+        except EventTooLarge as exc:
+            raise fault(
+                "upstream_garbage", f"The model's server sent an event of more than {exc.limit} bytes."
+            ) from exc
+        for event in events:
+            if event.data == "[DONE]":
+                self._is_done = True
+                return Taken.ALL
+            if self._take(event.data, event.event):
+                taken = Taken.PROGRESS
+        return taken
+
+    def _take(self, data: str, kind: str) -> bool:
+        """Push what one chunk says; returns whether it said anything."""
+        chunk = _chunk(data)
+        if chunk.error is not None or kind == "error":
+            raise _told(data)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        spoke = False
+        for choice in chunk.choices or ():
+            if not choice.index:  # only the first of several answers, and servers that do not count have just one
+                spoke = self._take_choice(choice) or spoke
+        return spoke
+
+    def _take_choice(self, choice: _Choice) -> bool:
+        message = choice.delta or choice.message
+        spoke = message is not None and self._push(message)
+        if choice.usage is not None:
+            self._usage = choice.usage
+        reason = choice.finish_reason
+        if reason in _UNFINISHED:
+            return spoke
+        if reason == "error":
+            raise fault("upstream_error", "The model's server said that it failed.")
+        self._reason = str(reason)
+        return True
+
+    def _push(self, message: _Message) -> bool:
+        reasoning = message.reasoning_content or message.reasoning
+        if reasoning:
+            self._sink.reasoning(reasoning)
+        if message.content:
+            self._sink.text(message.content)
+        for call in message.tool_calls or ():
+            function = call.function or _Function()
+            self._sink.tool_call(
+                call.index or 0, id=call.id or None, name=function.name or None, arguments=function.arguments or ""
+            )
+        return bool(message.content or reasoning or message.tool_calls)
+
+
+def _chunk(data: str) -> _Chunk:
+    try:
+        return _decode(data)
+    except msgspec.DecodeError as exc:
+        return _leniently(data, exc)
+
+
+def _leniently(data: str, problem: msgspec.DecodeError) -> _Chunk:
+    """Decode what msgspec does not: half a surrogate pair, which the next delta completes; and nothing at all."""
+    if not data.strip():
+        return _Chunk()  # an empty `data:` line, as a keep-alive
+    try:
+        return msgspec.convert(json.loads(data), _Chunk)
+    except (ValueError, RecursionError):
+        pass
+    raise fault("upstream_garbage", "The model's server sent a chunk that is no chat completion.") from problem
+
+
+def _told(data: str) -> UpstreamError:
+    try:
+        word = error_code(json.loads(data))
+    except ValueError:
+        word = ""
+    return fault("upstream_error", f"The model's server reported an error{word}.")
