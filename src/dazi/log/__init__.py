@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from dazi.events import End, Event, Piece, Started
 
@@ -64,14 +64,19 @@ class Page:
     """What a read found.
 
     `records` is everything after the cursor, or, where the cursor did not match (`matched` is False), everything there
-    is from the start. `head` is the last record's cursor.
+    is from the start. `head` is the last record's cursor, `end` the terminal event once there is one.
     """
 
     owner: str
     head: Cursor
-    ended: bool
+    end: End | None
     matched: bool
     records: tuple[Record, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow."""
+        return self.end is not None
 
 
 Observer = Callable[[Record], None]
@@ -82,6 +87,10 @@ class Log(Protocol):
 
     async def create(self, draft: Draft) -> Opened:
         """Store `started` at position 1, or find the log that (owner, key) already stands for."""
+        ...
+
+    async def find(self, owner: str, key: str) -> Opened:
+        """Find the log that (owner, key) stands for. Raises `Unknown`."""
         ...
 
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
@@ -101,10 +110,13 @@ class Log(Protocol):
         ...
 
 
-@runtime_checkable
 class AppendsNow(Protocol):
-    """The power of a log that stores in no time: an append that does not suspend, and shows the record before it returns."""
+    """The power of a log that stores in no time: an append that does not suspend, and shows before it returns."""
 
     def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
         """As `Log.append`, for one piece, at once."""
         ...
+
+
+class ImmediateLog(Log, AppendsNow, Protocol):
+    """A log with both powers, as memory's."""

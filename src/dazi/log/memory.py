@@ -87,15 +87,16 @@ class _Single:
 class _Generation:
     """One log."""
 
-    __slots__ = ("draft", "ended_at", "observers", "position", "retracted_at", "size", "spans")
+    __slots__ = ("draft", "end", "ended_at", "observers", "position", "retracted_at", "size", "spans")
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.spans: list[_Run | _Single] = [_Single(1, draft.started)]
         self.position = 1
         self.size = _BYTES_PER_LOG
-        # Monotonic seconds at which the terminal event was stored; None while it runs.
-        self.ended_at: float | None = None
+        # The terminal event and the monotonic seconds at which it was stored, once it is.
+        self.end: End | None = None
+        self.ended_at = 0.0
         # Position of the last retraction: a cursor before it has seen what must not be continued.
         self.retracted_at = 0
         # A tuple, replaced on change: it is walked for every token, while observers come and go.
@@ -181,8 +182,8 @@ class MemoryLog:
     async def create(self, draft: Draft) -> Opened:
         """Store `started` at position 1, or find the log that (owner, key) already stands for."""
         self._forget_expired()
-        if draft.key is not None and (known := self._keys.get((draft.owner, draft.key))) is not None:
-            return Opened(known, _EPOCH, created=False, fingerprint=self._logs[known].draft.fingerprint)
+        if draft.key is not None and (draft.owner, draft.key) in self._keys:
+            return await self.find(draft.owner, draft.key)
         self._make_room()
         generation = draft.started.generation
         self._logs[generation] = log = _Generation(draft)
@@ -190,6 +191,14 @@ class MemoryLog:
         if draft.key is not None:
             self._keys[draft.owner, draft.key] = generation
         return Opened(generation, _EPOCH, created=True, fingerprint=draft.fingerprint)
+
+    async def find(self, owner: str, key: str) -> Opened:
+        """Find the log that (owner, key) stands for. Raises `Unknown`."""
+        self._forget_expired()
+        generation = self._keys.get((owner, key))
+        if generation is None:
+            raise Unknown(key)
+        return Opened(generation, _EPOCH, created=False, fingerprint=self._logs[generation].draft.fingerprint)
 
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
@@ -206,11 +215,11 @@ class MemoryLog:
     async def end(self, generation: str, end: End) -> Record:
         """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
         log = self._find(generation)
-        if log.ended_at is not None:
+        if log.end is not None:
             raise Closed(generation)
-        log.ended_at = self._clock()
+        log.end, log.ended_at = log.stamp(end), self._clock()
         self._ended[generation] = None
-        record = log.store(log.stamp(end))
+        record = log.store(log.end)
         log.show(record)
         return record
 
@@ -222,7 +231,7 @@ class MemoryLog:
         return Page(
             owner=log.draft.owner,
             head=Cursor(_EPOCH, log.position),
-            ended=log.ended_at is not None,
+            end=log.end,
             matched=matched,
             records=tuple(log.after(after.position if matched else 0)),
         )
@@ -245,7 +254,7 @@ class MemoryLog:
 
     def _check(self, generation: str, previous: int, epoch: int) -> _Generation:
         log = self._find(generation)
-        if log.ended_at is not None:
+        if log.end is not None:
             raise Closed(generation)
         if previous != log.position or epoch != _EPOCH:
             raise OutOfOrder(generation, expected=f"{_EPOCH}-{log.position}", got=f"{epoch}-{previous}")
@@ -257,7 +266,7 @@ class MemoryLog:
 
     def _forget_expired(self) -> None:
         horizon = self._clock() - self._ttl
-        while self._ended and (self._logs[next(iter(self._ended))].ended_at or 0) <= horizon:
+        while self._ended and self._logs[next(iter(self._ended))].ended_at <= horizon:
             self._forget_oldest()
 
     def _make_room(self) -> None:

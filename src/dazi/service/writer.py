@@ -1,0 +1,106 @@
+"""The one writer of a running generation's log: what upstreams push into.
+
+Laws: stored text is valid Unicode (a surrogate pair split over two pieces is joined, an unpaired half becomes U+FFFD);
+`n` counts UTF-16 units; nothing is stored beyond the limit of a generation. A piece is stored, and shown to every
+reader that keeps up, before the call returns: there is no task on the way of a token.
+"""
+
+from __future__ import annotations
+
+from dazi.errors import GenerationError
+from dazi.events import Piece, Reasoning, Text, ToolCall, utf16_length
+from dazi.log import AppendsNow
+
+_HIGH_SURROGATES = ("\ud800", "\udbff")
+
+
+class _Joiner:
+    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        # A high surrogate that ended a piece, until its other half comes with the next one.
+        self._held = ""
+
+    def join(self, piece: str) -> str:
+        if piece.isascii() and not self._held:
+            return piece
+        return self._repair(self._held + piece)
+
+    def flush(self) -> str:
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+    def _repair(self, piece: str) -> str:
+        first, last = _HIGH_SURROGATES
+        self._held = piece[-1] if first <= piece[-1] <= last else ""
+        if self._held:
+            piece = piece[:-1]
+        try:
+            piece.encode()
+        except UnicodeEncodeError:
+            return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return piece
+
+
+class Writer:
+    """A `Sink` that writes to a log.
+
+    Args:
+        log: where to.
+        generation: whose log.
+        epoch: the lease this writer holds.
+        limit: characters of text, reasoning and tool arguments together.
+    """
+
+    def __init__(self, log: AppendsNow, generation: str, epoch: int, *, limit: int) -> None:
+        self._append = log.append_nowait
+        self._generation = generation
+        self._epoch = epoch
+        self._room = limit
+        self._limit = limit
+        self._position = 1
+        self._n = 0
+        self._reasoning_n = 0
+        self._text = _Joiner()
+        self._reasoning = _Joiner()
+        self._arguments: dict[int, _Joiner] = {}
+
+    def text(self, piece: str) -> None:
+        """Append a piece of the answer."""
+        if piece and (whole := self._text.join(piece)):
+            self._n += utf16_length(whole)
+            self._store(Text(whole, self._n), len(whole))
+
+    def reasoning(self, piece: str) -> None:
+        """Append a piece of the reasoning."""
+        if piece and (whole := self._reasoning.join(piece)):
+            self._reasoning_n += utf16_length(whole)
+            self._store(Reasoning(whole, self._reasoning_n), len(whole))
+
+    def tool_call(self, index: int, *, id: str | None = None, name: str | None = None, arguments: str = "") -> None:  # noqa: A002  # the wire's own word
+        """Append a piece of a tool call."""
+        joiner = self._arguments.setdefault(index, _Joiner())
+        whole = joiner.join(arguments) if arguments else ""
+        if whole or id or name:
+            self._store(ToolCall(index, id=id, name=name, arguments=whole), len(whole) + 1)
+
+    def flush(self) -> None:
+        """Store what was held back for its other half, which will not come."""
+        if rest := self._text.flush():
+            self.text(rest)
+        if rest := self._reasoning.flush():
+            self.reasoning(rest)
+        for index, joiner in self._arguments.items():
+            if rest := joiner.flush():
+                self.tool_call(index, arguments=rest)
+
+    def _store(self, piece: Piece, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise GenerationError(
+                "too_long", f"The answer is longer than this gateway's limit of {self._limit} characters."
+            )
+        self._append(self._generation, piece, previous=self._position, epoch=self._epoch)
+        self._position += 1

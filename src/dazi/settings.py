@@ -1,0 +1,151 @@
+"""What an operator may set, from flags, the environment and `dazi.toml`, in this order of precedence.
+
+Laws: every setting is one field of `Settings`, `DAZI_<NAME>` in the environment and `<name>` in `dazi.toml`; a wrong one
+stops the start with a sentence that names it, its source, its value (unless secret) and the remedy; the defaults are
+safe: loopback, no origins, no keys needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dazi.errors import ConfigError
+
+# Names other tools use for the same things; ours win.
+_ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
+_SECRETS = frozenset({"api_keys", "upstream_key"})
+_LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
+
+Names = tuple[str, ...]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set.
+
+    `host`, `port`: where to listen. `log`: where generations are kept (`memory://`). `workers`: processes. `model`: the
+    names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
+    `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
+    `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    log: str = "memory://"
+    workers: Annotated[int, Meta(ge=1, le=512)] = 1
+    model: Names = ()
+    upstream: str = ""
+    upstream_key: str = ""
+    api_keys: Names = ()
+    hosts: Names = ()
+    origins: Names = ()
+    drain: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and by field where each one came from: `default`, `flag --x`, `environment X` or a file."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Loaded:
+    """Gather the settings. Raises `ConfigError`.
+
+    Args:
+        flags: those given on the command line, by field.
+        environment: instead of this process's.
+        file: instead of `dazi.toml` in the current folder; one that is named must exist.
+    """
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(Settings.__struct_fields__, "default")
+    environment = os.environ if environment is None else environment
+    for name, value, source in [*_from_file(file), *_from_environment(environment), *_from_flags(flags or {})]:
+        values[name] = _convert(name, value, source)
+        sources[name] = source
+    settings = msgspec.convert(values, Settings)
+    check(settings)
+    return Loaded(settings, sources)
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that cannot work together, or are not safe. Raises `ConfigError`."""
+    if not settings.api_keys and not _is_loopback(settings.host):
+        raise ConfigError(
+            f"host={settings.host!r} would let anybody on the network use this gateway. Set DAZI_API_KEYS, or listen on 127.0.0.1."
+        )
+    if settings.log != "memory://":
+        raise ConfigError(f"log={settings.log!r} is not known. Use memory://.")
+    if settings.workers > 1:
+        raise ConfigError(
+            f"workers={settings.workers}: generations in the memory of one process cannot be seen by another. Use 1 worker."
+        )
+    if settings.upstream and not settings.model:
+        raise ConfigError(f"upstream={settings.upstream!r} needs the name of its model. Set --model or DAZI_MODEL.")
+
+
+_Value = tuple[str, object, str]
+
+
+def _from_flags(flags: Mapping[str, object]) -> list[_Value]:
+    return [(name, value, f"flag --{name.replace('_', '-')}") for name, value in flags.items() if value is not None]
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[_Value]:
+    ours = {f"DAZI_{name.upper()}": name for name in Settings.__struct_fields__}
+    unknown = {name for name in environment if name.startswith("DAZI_") and name not in ours}
+    if unknown:
+        raise ConfigError(f"{', '.join(sorted(unknown))}: there is no such setting. Use some of: {', '.join(ours)}.")
+    names = {**_ALIASES, **ours}
+    return [(names[name], environment[name], f"environment {name}") for name in names if environment.get(name)]
+
+
+def _from_file(file: Path | None) -> list[_Value]:
+    path = file or Path("dazi.toml")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if file is not None:
+            raise ConfigError(f"There is no file {file}. Correct --config, or leave it out.") from None
+        return []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    unknown = content.keys() - set(Settings.__struct_fields__)
+    if unknown:
+        known = ", ".join(Settings.__struct_fields__)
+        raise ConfigError(f"{path}: there is no setting {', '.join(sorted(unknown))}. Use some of: {known}.")
+    return [(name, value, str(path)) for name, value in content.items()]
+
+
+def _convert(name: str, value: object, source: str) -> object:
+    if name in _LISTS and isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
+    field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
+    try:
+        return msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        shown = "" if name in _SECRETS else f"={value!r}"
+        raise ConfigError(f"{name}{shown} ({source}) is wrong: {error}.") from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,121 @@
+"""The composition root: from settings and models to one ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from dazi import settings as configuration
+from dazi.errors import ConfigError
+from dazi.log.memory import MemoryLog
+from dazi.service import Gateway, Limits
+from dazi.settings import Settings
+from dazi.upstream import Upstream
+from dazi.upstream.demo import DemoUpstream
+from dazi.upstream.local import LocalUpstream
+from dazi.upstream.openai import OpenAIUpstream
+from dazi.web import chat
+from dazi.web.calls import Desk, Endpoint, no_such_path
+from dazi.web.generations import Generations
+from dazi.web.guard import Doors, Keys
+from dazi.web.openapi import description
+from dazi.web.operations import Operations
+from dazi.web.stream import Readers
+
+# The body of a start: ten thousand long messages, or a few photographs as base64.
+MAX_BODY = 8 * 1024 * 1024
+
+
+class App:
+    """The gateway as an ASGI app. `gateway` is what it serves; `gateway.close()` says goodbye to its readers."""
+
+    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+        self.gateway = gateway
+        readers = Readers()
+        gateway.on_closing(readers.goodbye)
+        hosts = settings.hosts or (("*",) if settings.api_keys else ())
+        doors = Doors(hosts=hosts, origins=settings.origins)
+        self._router = _router(Desk(gateway, Keys(settings.api_keys), doors, readers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the lifespan."""
+        match scope["type"]:
+            case "http":
+                await self._router(scope, receive, send)
+            case "lifespan":
+                await self._live(receive, send)
+            case _:
+                await send({"type": "websocket.close", "code": 1008, "reason": "Use HTTP; see PROTOCOL.md."})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.gateway.open()
+        except ConfigError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(
+    models: Mapping[str, Upstream] | None = None, *, settings: Settings | None = None, limits: Limits | None = None
+) -> App:
+    """Make the gateway as an ASGI app, to serve or to mount.
+
+    Args:
+        models: the upstream behind each model name, the default first; by default, what the settings say.
+        settings: by default, from the environment and `dazi.toml`.
+        limits: see `Limits`.
+
+    Raises `ConfigError`.
+    """
+    settings = settings or configuration.load().settings
+    return App(Gateway(MemoryLog(), models or models_of(settings), limits=limits), settings)
+
+
+def models_of(settings: Settings) -> dict[str, Upstream]:
+    """Make the upstreams that the settings name: one OpenAI-compatible server's models, or the embedded ones."""
+    if settings.upstream:
+        key = settings.upstream_key
+        return {name: OpenAIUpstream(settings.upstream, key=key or None) for name in settings.model}
+    embedded: dict[str, Upstream] = {}
+    if LocalUpstream.is_available():
+        embedded["smollm2"] = LocalUpstream()
+    embedded["demo"] = DemoUpstream()
+    unknown = [name for name in settings.model if name not in embedded]
+    if unknown:
+        raise ConfigError(
+            f"model={','.join(unknown)}: there is no such embedded model. Set --upstream, or use {' or '.join(embedded)}."
+        )
+    return {name: embedded[name] for name in settings.model or embedded}
+
+
+def _router(desk: Desk) -> Router:
+    generations = Generations(desk.gateway, max_body=MAX_BODY)
+    operations = Operations(desk)
+    paths = {
+        "/v1/generations": Endpoint(desk, {"POST": generations.start}),
+        "/v1/generations/abort": Endpoint(desk, {"POST": generations.abort_key}),
+        "/v1/generations/{id}": Endpoint(desk, {"GET": generations.read}),
+        "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}),
+        "/v1/generations/{id}/abort": Endpoint(desk, {"POST": generations.abort}),
+        "/v1/models": Endpoint(desk, {"GET": generations.models}),
+        "/health/live": Endpoint(desk, {"GET": operations.live}, is_open=True),
+        "/health/ready": Endpoint(desk, {"GET": operations.ready}, is_open=True),
+        "/login": Endpoint(desk, {"POST": operations.login}, is_open=True),
+        "/logout": Endpoint(desk, {"POST": operations.logout}, is_open=True),
+        "/": Endpoint(desk, {"GET": chat.index}, is_open=True),
+        "/page/{name}": Endpoint(desk, {"GET": chat.file}, is_open=True),
+    }
+    paths["/openapi.json"] = Endpoint(desk, {"GET": description}, is_open=True)
+    # A Route whose endpoint is no function is called as the ASGI app it is: nothing comes between it and the server.
+    routes = [Route(path, endpoint) for path, endpoint in paths.items()]
+    nowhere = Endpoint(
+        desk, dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), no_such_path), is_open=True
+    )
+    return Router(routes, default=nowhere, redirect_slashes=False)

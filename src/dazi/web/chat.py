@@ -1,0 +1,51 @@
+"""The chat page: a few files of this package, served as they are."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from dazi.errors import NotFound
+from dazi.web.calls import Call, Reply
+
+# Nothing but our own files, and no inline script: an answer is untrusted text, whatever it holds.
+_POLICY = b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_TYPES = {
+    "html": b"text/html; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "svg": b"image/svg+xml",
+}
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    folder = resources.files("dazi.web") / "page"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+
+
+async def index(_call: Call) -> Reply:
+    """Serve the page."""
+    return _file("index.html")
+
+
+async def file(call: Call) -> Reply:
+    """Serve a file of the page. Raises `NotFound`."""
+    return _file(call.scope["path_params"]["name"])
+
+
+def _file(name: str) -> Reply:
+    body = _files().get(name)
+    if body is None:
+        raise NotFound(f"The page has no file {name[:100]!r}.", remedy="Open / instead.")
+    return Reply(
+        200,
+        body,
+        [
+            (b"content-type", _TYPES[name.rpartition(".")[2]]),
+            (b"cache-control", b"no-cache"),
+            (b"content-security-policy", _POLICY),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ],
+    )

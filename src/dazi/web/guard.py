@@ -1,0 +1,161 @@
+"""Who may come in: hosts, origins, keys and the chat page's cookie (PROTOCOL.md, section 9).
+
+Laws: decisions use the ASGI scope alone; keys are held as hashes and never told or logged; a secret is never read from a
+URL; without keys there is one owner, `local`, and only names of this machine are hosts, so that a web page elsewhere
+cannot reach a gateway on a developer's machine by rebinding its own name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from dazi.errors import ConfigError, Forbidden, Unauthorized
+
+LOCAL_OWNER = "local"
+COOKIE = "dazi_session"
+COOKIE_SECONDS = 30 * 24 * 3600
+SHORTEST_KEY = 16
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# Keys that stand in somebody's documentation, lower case: everybody knows them.
+_PUBLIC_KEYS = frozenset(
+    {"sk-1234567890abcdef", "sk-xxxxxxxxxxxxxxxx", "changemechangeme", "your-api-key-here", "1234567890123456"}
+)
+
+
+class Keys:
+    """The API keys of a gateway, as hashes. Without any, everybody is `local`.
+
+    Args:
+        keys: each at least 16 characters. Raises `ConfigError` for a short or publicly known one.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._owners: dict[bytes, str] = {}
+        self._hashes: dict[str, bytes] = {}
+        for key in keys:
+            _check_strength(key)
+            digest = hashlib.sha256(key.encode()).digest()
+            owner = f"key:{digest.hex()[:16]}"
+            self._owners[digest] = owner
+            self._hashes[owner] = digest
+
+    def __bool__(self) -> bool:
+        return bool(self._owners)
+
+    def owner_of(self, headers: Headers) -> str:
+        """Tell whose request this is. Raises `Unauthorized`."""
+        if not self._owners:
+            return LOCAL_OWNER
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self.owner_of_key(key.strip())
+        return self._owner_of_cookie(headers.get("cookie", ""))
+
+    def owner_of_key(self, key: str) -> str:
+        """Tell whose key this is. Raises `Unauthorized`."""
+        owner = self._owners.get(hashlib.sha256(key.encode()).digest())
+        if owner is None:
+            raise Unauthorized("This API key is not known.", remedy="Use one of the gateway's DAZI_API_KEYS.")
+        return owner
+
+    def cookie_for(self, owner: str) -> str:
+        """Make a cookie's value, which proves `owner` for `COOKIE_SECONDS` and does not hold the key."""
+        claim = f"{owner}|{int(time.time()) + COOKIE_SECONDS}"
+        return f"{claim}|{self._sign(owner, claim)}"
+
+    def _owner_of_cookie(self, cookies: str) -> str:
+        owner, _, rest = _session_in(cookies).partition("|")
+        expires, _, signature = rest.partition("|")
+        if owner in self._hashes and hmac.compare_digest(signature, self._sign(owner, f"{owner}|{expires}")):
+            if int(expires) > time.time():
+                return owner
+            raise Unauthorized("This session has expired.", remedy="Log in again.")
+        raise Unauthorized("No API key came with the request.", remedy="Send the header Authorization: Bearer <key>.")
+
+    def _sign(self, owner: str, claim: str) -> str:
+        return hmac.new(self._hashes[owner], claim.encode(), hashlib.sha256).hexdigest()
+
+
+class Doors:
+    """Which hosts and origins may be used.
+
+    Args:
+        hosts: names this gateway is reached by; `*` for any. Names of this machine are always allowed.
+        origins: origins of other sites whose pages may call it, such as `https://app.example.com`.
+    """
+
+    def __init__(self, *, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+        self._hosts = _LOCAL_HOSTS | {host.lower() for host in hosts}
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+
+    def check(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Check Host and Origin; returns the CORS headers of the answer. Raises `Forbidden`."""
+        host = headers.get("host", "")
+        if "*" not in self._hosts and _name_of(host) not in self._hosts:
+            raise Forbidden(
+                f"The host {host[:100]!r} is not allowed.",
+                remedy="Add it to DAZI_HOSTS, or use http://127.0.0.1.",
+                code="forbidden_host",
+                param="Host",
+            )
+        origin = headers.get("origin")
+        if origin is None or urlsplit(origin).netloc.lower() == host.lower():
+            return []
+        if origin.lower() not in self._origins:
+            raise Forbidden(
+                f"The origin {origin[:100]!r} is not allowed.",
+                remedy="Add it to DAZI_ORIGINS.",
+                code="forbidden_origin",
+                param="Origin",
+            )
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"Dazi-Generation, Retry-After"),
+            (b"vary", b"Origin"),
+        ]
+
+
+def preflight(headers: Headers, cors: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Answer a preflight of an allowed origin."""
+    wanted = headers.get("access-control-request-headers", "")
+    allowed = {"authorization", "content-type", "idempotency-key", "last-event-id", "accept", "cache-control"}
+    names = [name for name in (part.strip().lower() for part in wanted.split(",")) if name in allowed]
+    return [
+        *cors,
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", ", ".join(names).encode()),
+        (b"access-control-max-age", b"600"),
+    ]
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without port and brackets."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _session_in(cookies: str) -> str:
+    try:
+        morsel = SimpleCookie(cookies).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def _check_strength(key: str) -> None:
+    if len(key) < SHORTEST_KEY or key.lower() in _PUBLIC_KEYS or len(set(key)) < 6:
+        raise ConfigError(
+            f"An API key of {len(key)} characters in DAZI_API_KEYS is too short or too well known. Make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError("An API key in DAZI_API_KEYS holds characters a header cannot carry. Use visible ASCII.")

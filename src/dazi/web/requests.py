@@ -1,0 +1,174 @@
+"""The body of a start, checked: OpenAI's chat fields (PROTOCOL.md, section 2.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.datastructures import Headers
+from starlette.types import Receive
+
+from dazi.errors import InvalidRequest
+from dazi.upstream import Prompt
+
+# Seconds for a body to arrive. Eight megabytes in half a minute is a slow phone's uplink.
+BODY_TIMEOUT = 30.0
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Count = Annotated[int, Meta(ge=1)]
+_T = TypeVar("_T", bound=Struct)
+
+
+class Message(Struct):
+    """One message. Fields beside these two pass on as they are."""
+
+    role: Annotated[str, Meta(min_length=1, max_length=64)]
+    content: str | list[dict[str, Any]] | None = None  # Any: parts are the dialect's, passed through
+
+
+class ChatRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The body of a start."""
+
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=10_000)]  # Any: see `Message`
+    model: str | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[dict[str, Any]] | None = None  # Any: JSON Schema, passed through
+    tool_choice: str | dict[str, Any] | None = None  # Any: the dialect's
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None  # Any: the dialect's
+    logit_bias: dict[str, float] | None = None
+    reasoning_effort: str | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None  # Any: the caller's own
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None  # Any: accepted and ignored
+
+
+# What concerns the gateway alone and goes no further.
+_OWN_FIELDS = frozenset({"messages", "model", "n", "stream", "stream_options"})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start as the gateway takes it: what to answer, and the request's fingerprint for idempotency."""
+
+    prompt: Prompt
+    fingerprint: str
+
+
+def read_start(body: bytes, *, default_model: str) -> Start:
+    """Check the body of a start. Raises `InvalidRequest`."""
+    request = decode(body, ChatRequest)
+    for index, message in enumerate(request.messages):
+        _check_message(message, index)
+    fields: Mapping[str, Any] = msgspec.to_builtins(request)
+    options = {name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None}
+    prompt = Prompt(request.model or default_model, request.messages, options)
+    return Start(prompt, hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest())
+
+
+def decode(body: bytes, shape: type[_T]) -> _T:
+    """Decode a JSON body into its shape. Raises `InvalidRequest` that names the field and the value."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), body) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"The body is not valid JSON: {error}.", remedy="Send one JSON object, as UTF-8.", code="bad_json"
+        ) from None
+
+
+async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+    """Read a JSON body of at most `limit` bytes. Raises `InvalidRequest`."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise InvalidRequest(
+            f"The Content-Type {headers.get('content-type', '')[:100]!r} is not application/json.",
+            remedy="Send the header Content-Type: application/json.",
+            code="unsupported_media_type",
+            param="Content-Type",
+            status=415,
+        )
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await _collect(receive, limit)
+    except TimeoutError:
+        raise InvalidRequest(
+            f"The body did not arrive within {BODY_TIMEOUT:g} seconds.", remedy="Send it again.", code="bad_json"
+        ) from None
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise InvalidRequest(
+                f"The body is larger than {limit} bytes.",
+                remedy="Send a shorter conversation, or smaller images.",
+                code="body_too_large",
+                status=413,
+            )
+    return bytes(body)
+
+
+def _check_message(message: dict[str, Any], index: int) -> None:
+    try:
+        msgspec.convert(message, Message)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        where = f"$.messages[{index}]{path}" if path else f"$.messages[{index}]`"
+        raise _invalid(f"{what} - at `{where}", msgspec.json.encode({"messages": [None] * index + [message]})) from None
+
+
+def _invalid(sentence: str, body: bytes) -> InvalidRequest:
+    """Say what msgspec found, and the value it found it in."""
+    what, _, place = sentence.partition(" - at ")
+    path = place.strip("`").removeprefix("$").removeprefix(".")
+    unknown = re.search(r"unknown field `(.*)`$", what)
+    if unknown is not None:
+        field = f"{path}.{unknown[1]}" if path else unknown[1]
+        return InvalidRequest(
+            f"There is no field {field!r}.",
+            remedy="Remove it; the fields are OpenAI's chat fields, listed in PROTOCOL.md, section 2.1.",
+            code="unknown_field",
+            param=field,
+            status=422,
+        )
+    return InvalidRequest(
+        f"{path or 'The body'}: {what[:1].lower()}{what[1:]}{_found(body, path)}.",
+        remedy="Correct it; the fields and their types are in PROTOCOL.md, section 2.1.",
+        code="invalid_field",
+        param=path or None,
+        status=422,
+    )
+
+
+def _found(body: bytes, path: str) -> str:
+    """Quote the value at `path`, if it is a plain one: an object or a string may be the prompt itself."""
+    value: Any = msgspec.json.decode(body)  # Any: whatever was sent
+    try:
+        for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+            value = value[int(index)] if index else value[name]
+    except (LookupError, TypeError):
+        return ""
+    return f", got {value!r}" if isinstance(value, bool | int | float) or (path == "model" and value) else ""

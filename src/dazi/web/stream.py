@@ -1,0 +1,307 @@
+"""Readers: connections that follow a generation as it grows.
+
+Laws: a reader that keeps up is written to inside the append itself, without a task switch; one that does not is caught
+up from the log by a task, with fewer and larger frames, so nothing queues for it and nothing is lost. One that takes
+nothing for `STALL` seconds is dropped. An error in a reader stays in it. A disconnect ends a reader, never a generation.
+
+The direct way needs a `send` that is known not to suspend: uvicorn's own, while its transport is not paused. Behind
+anything else (a middleware, another server) every write goes through the task: slower, never wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from starlette.types import Receive, Send
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttptoolsCycle
+
+from dazi.errors import NotFound
+from dazi.events import Reasoning, Reconnect, Text
+from dazi.log import START, Cursor, Page, Record
+from dazi.service import Gateway
+from dazi.service.views import Part, append_view, replace_view
+from dazi.web.frames import HEARTBEAT, Format, framer_of, retry
+
+Headers = list[tuple[bytes, bytes]]
+RequestResponseCycle = HttptoolsCycle | H11Cycle
+
+# Seconds without a byte taken, while there is something to take, after which a reader is dropped: as HAProxy's and
+# nginx's common send timeouts, half of what a phone's radio needs at worst.
+STALL = 30.0
+# Replace mode sends the whole text each time. It waits this long between two snapshots, and longer as the text grows,
+# so that the bytes of an answer grow as n log n, not n squared.
+_WINDOW = 0.05
+_WINDOW_PER_CHARACTER = 1 / 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a reader follows and how: whose generation, from where, in which format, and for how long."""
+
+    owner: str
+    generation: str
+    after: Cursor = START
+    format: Format = field(default_factory=Format)
+    heartbeat: int = 10
+    max: int | None = None
+
+
+class Readers:
+    """All readers of this process, on one clock: a tick a second for heartbeats and rotation."""
+
+    def __init__(self) -> None:
+        self._readers: set[Reader] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def add(self, reader: Reader) -> None:
+        """Let a reader feel the clock, and hear the goodbye."""
+        self._readers.add(reader)
+        if self._timer is None:
+            self._wind()
+
+    def discard(self, reader: Reader) -> None:
+        """Let it go."""
+        self._readers.discard(reader)
+
+    def goodbye(self) -> None:
+        """Ask every reader to attach again."""
+        for reader in tuple(self._readers):
+            reader.leave()
+
+    def _wind(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(1.0, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for reader in tuple(self._readers):
+            reader.tick()
+        if self._readers:
+            self._wind()
+
+
+class Reader:
+    """One connection in append mode.
+
+    Args:
+        gateway: whose generations.
+        course: what to follow; its owner has been checked.
+        send: the ASGI `send`.
+    """
+
+    __slots__ = (
+        "_age",
+        "_behind",
+        "_course",
+        "_cursor",
+        "_cycle",
+        "_framer",
+        "_gateway",
+        "_leaving",
+        "_over",
+        "_pump",
+        "_pumping",
+        "_quiet",
+        "_send",
+    )
+
+    def __init__(self, gateway: Gateway, course: Course, send: Send) -> None:
+        self._gateway = gateway
+        self._course = course
+        self._cursor = course.after
+        self._framer = framer_of(course.format.encoding, course.format.profile)
+        self._send = send
+        self._cycle = _uvicorn_cycle(send)
+        self._over = asyncio.Event()
+        # While the pump is at work it alone writes; what comes meanwhile is only noted, as `_behind`.
+        self._pumping = False
+        self._behind = False
+        self._pump: asyncio.Task[None] | None = None
+        # Set once the reader shall say `reconnect` and go.
+        self._leaving = False
+        # Ticks (seconds) since the reader came, and since something was sent.
+        self._age = 0
+        self._quiet = 0
+
+    async def serve(self, receive: Receive, readers: Readers, headers: Headers) -> None:
+        """Stream until the end, the rotation, the goodbye or the disconnect."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        stop = self._gateway.observe(self._course.generation, self.on_record)
+        readers.add(self)
+        try:
+            await self._catch_up(first=retry() if self._course.format.profile == "full" else b"")
+            await self._wait_over(receive)
+        finally:
+            self._over.set()
+            readers.discard(self)
+            stop()
+            if self._pump is not None:
+                self._pump.cancel()
+                await asyncio.gather(self._pump, return_exceptions=True)
+
+    def on_record(self, record: Record) -> None:
+        """Take a record as it is stored."""
+        if self._can_write() and record.previous == self._cursor.position:
+            self._cursor = Cursor(record.epoch, record.position)
+            self._write(self._framer.record(record), ends=record.event.ends)
+        else:
+            self._wake()
+
+    def tick(self) -> None:
+        """Feel that a second has passed."""
+        self._age += 1
+        self._quiet += 1
+        if self._course.max is not None and self._age >= self._course.max:
+            self.leave()
+        elif self._quiet >= self._course.heartbeat and self._course.format.profile == "full":
+            self._beat()
+
+    def leave(self) -> None:
+        """Ask the client to attach again, and close."""
+        self._leaving = True
+        if self._can_write():
+            self._write(self._framer.frame(Reconnect()), ends=True)
+        else:
+            self._wake()
+
+    def _can_write(self) -> bool:
+        """Whether a write now neither suspends nor comes between the pump's."""
+        cycle = self._cycle
+        return cycle is not None and not self._pumping and not cycle.flow.write_paused and not cycle.response_complete
+
+    def _write(self, frame: bytes, *, ends: bool = False) -> None:
+        self._quiet = 0
+        sending = self._send({"type": "http.response.body", "body": frame, "more_body": not ends})
+        try:
+            sending.send(None)  # type: ignore[attr-defined]  # uvicorn's `send` is a coroutine function
+        except StopIteration:
+            return
+        raise RuntimeError("uvicorn's send suspended although its transport was not paused")
+
+    def _beat(self) -> None:
+        if self._can_write():
+            self._write(HEARTBEAT)
+        elif self._cycle is None:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._behind = True
+        if not self._pumping and not self._over.is_set():
+            self._pumping = True
+            self._pump = asyncio.create_task(self._catch_up(), name=f"dazi reader of {self._course.generation}")
+
+    async def _catch_up(self, first: bytes = b"") -> None:
+        """Send from the log until there is nothing more in it."""
+        self._pumping = self._behind = True
+        try:
+            while self._behind and not self._over.is_set():
+                self._behind = False
+                body, ends = await self._gather()
+                await self._push(first + body, ends=ends)
+                first = b""
+        except (TimeoutError, NotFound, OSError):
+            self._drop()
+        finally:
+            self._pumping = False
+
+    async def _gather(self) -> tuple[bytes, bool]:
+        """Frame everything there is, and tell whether that is all there will be."""
+        if self._leaving:
+            return self._framer.frame(Reconnect()), True
+        page = await self._gateway.read(self._course.owner, self._course.generation, self._after())
+        frames = [self._framer.frame(event, cursor) for cursor, event in self._view(page)]
+        self._cursor = page.head
+        return b"".join(frames), page.ended
+
+    def _after(self) -> Cursor:
+        return self._cursor
+
+    def _view(self, page: Page) -> Iterable[Part]:
+        return append_view(page)
+
+    async def _push(self, body: bytes, *, ends: bool) -> None:
+        if not body and not ends:
+            if self._quiet < self._course.heartbeat:
+                return
+            body = HEARTBEAT
+        async with asyncio.timeout(STALL):
+            await self._send({"type": "http.response.body", "body": body, "more_body": not ends})
+        self._quiet = 0
+        if ends:
+            self._over.set()
+
+    def _drop(self) -> None:
+        """Cut the connection: what is not taken can only be thrown away. The client may attach again."""
+        self._over.set()
+        if self._cycle is not None:
+            self._cycle.transport.abort()
+
+    async def _wait_over(self, receive: Receive) -> None:
+        """Wait until the stream has ended or the client has gone."""
+        if self._cycle is not None:
+            # uvicorn tells the end of the response as a disconnect, too: one wait, and no further task, for both.
+            await _disconnect(receive)
+            return
+        waits = [asyncio.create_task(_disconnect(receive)), asyncio.create_task(self._wait_event())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _wait_event(self) -> None:
+        await self._over.wait()
+
+
+class ReplaceReader(Reader):
+    """One connection in replace mode: the newest whole text, and never one that is overtaken."""
+
+    __slots__ = ("_due", "_timer")
+
+    def __init__(self, gateway: Gateway, course: Course, send: Send) -> None:
+        super().__init__(gateway, course, send)
+        # Loop time before which no further snapshot is sent, and what fires then.
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_record(self, record: Record) -> None:
+        """Take note that there is more; the end is told at once."""
+        if record.event.ends:
+            self._fire()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._due, self._fire)
+
+    def _fire(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake()
+
+    def _after(self) -> Cursor:
+        return START
+
+    def _view(self, page: Page) -> Iterable[Part]:
+        said = sum(len(record.event.text) for record in page.records if isinstance(record.event, Text | Reasoning))
+        self._due = asyncio.get_running_loop().time() + _WINDOW + said * _WINDOW_PER_CHARACTER
+        return replace_view(page, self._cursor)
+
+
+def reader_of(gateway: Gateway, course: Course, send: Send) -> Reader:
+    """Make the reader that the course's mode asks for."""
+    return (ReplaceReader if course.format.mode == "replace" else Reader)(gateway, course, send)
+
+
+def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
+    owner = getattr(send, "__self__", None)
+    return owner if isinstance(owner, RequestResponseCycle) else None
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
