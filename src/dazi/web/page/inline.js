@@ -11,12 +11,13 @@ const ATOM =
 const HALF_LINK = /!?\[([^[\]\n]+)\]\([^()\s]*$/;
 const FILLER = "\ufffc"; // stands for an atom where marks are looked for: neither a space, nor a letter, nor a mark
 const MARKS = { "**": "strong", __: "strong", "~~": "del", "*": "em", _: "em" };
+const DEPTH_LIMIT = 6; // of marks in marks: deeper ones stand as they are written
 const MARK = /\*+|_+|~{2,}/g;
 
 /** Returns the nodes of a text; `open` says that it may go on. */
 export function inline(text, open = false) {
   const { atoms, masked } = readAtoms(text, open);
-  return emphasis({ text, masked, atoms, open }, 0, text.length);
+  return emphasis({ text, masked, atoms, open }, 0, text.length, 0);
 }
 
 /** Finds what marks cannot reach into (code, links, escapes, line ends) and hides it behind filler. */
@@ -92,12 +93,12 @@ function parse(target) {
 }
 
 /** The nodes between two offsets, by their marks. */
-function emphasis(source, from, to) {
+function emphasis(source, from, to, depth) {
   const nodes = [];
   const closerless = new Set(); // marks that have no closer further on
   let plain = from;
   const marks = new RegExp(MARK);
-  marks.lastIndex = from;
+  marks.lastIndex = depth < DEPTH_LIMIT ? from : to;
   for (let found = marks.exec(source.masked); found && found.index < to; found = marks.exec(source.masked)) {
     const mark = opening(source, found, from, to);
     if (!mark || closerless.has(mark)) continue;
@@ -108,7 +109,7 @@ function emphasis(source, from, to) {
     if (close < 0) closerless.add(mark);
     if (close < 0 && !goesOn) continue;
     nodes.push(...plainNodes(source, plain, start));
-    const children = emphasis(source, inside, goesOn ? to : close);
+    const children = emphasis(source, inside, goesOn ? to : close, depth + 1);
     if (children.length) nodes.push({ tag: MARKS[mark], children });
     plain = goesOn ? to : close + mark.length;
     marks.lastIndex = plain;

@@ -8,7 +8,7 @@ import { t } from "./words.js";
 
 /** Makes the dialog: `ask()` resolves to whether the person is signed in now. */
 export function loginDialog({ api, dialog, onSignedIn }) {
-  const [form, field, trouble] = ["form", "input", "[role=alert]"].map((name) => dialog.querySelector(name));
+  const [form, field, trouble] = ["form", "[type=password]", "[role=alert]"].map((name) => dialog.querySelector(name));
   let asked = null; // the promise that callers wait for while the dialog is open
   let answer; // resolves it
 

@@ -15,13 +15,14 @@ const QUOTE = /^ {0,3}> ?(.*)$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])([ \t]+)(.*)$/;
 const TABLE_RULE = /^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
 const HALF_MARK = /^\s*(?:[-*+]{1,2}|#{1,6}|\d{1,9}[.)]|`{1,2}|~{1,2}|_{1,2})$/;
+const DEPTH_LIMIT = 10; // of lists and quotes in one another: deeper ones stand as they are written
 const PIECE = 2_000; // characters of code in one text node, so that typing on touches only the last
 
 /** Returns `[{ start, isSettled, node }]`: `isSettled` says that no later text can change the block. */
 export function blocks(text, open = false) {
   const lines = text.split("\n");
   const starts = offsets(lines);
-  const found = readBlocks(lines, open);
+  const found = readBlocks(lines, { open, depth: 0 });
   // A block is settled once another has begun, on a line that is complete: `---` may still become `---x`.
   const isSettled = (index) => index + 1 < found.length && found[index + 1].line < lines.length - 1;
   return found.map(({ line, node }, index) => ({ start: starts[line], isSettled: isSettled(index), node }));
@@ -32,10 +33,10 @@ function offsets(lines) {
   return lines.map((line) => (at += line.length + 1) - line.length - 1);
 }
 
-function readBlocks(lines, open) {
+function readBlocks(lines, place) {
   const found = [];
   for (let line = 0; line < lines.length; ) {
-    const read = lines[line].trim() ? READERS.map((reader) => reader(lines, line, open)).find(Boolean) : null;
+    const read = lines[line].trim() ? READERS.map((reader) => reader(lines, line, place)).find(Boolean) : null;
     if (read?.node) found.push({ line, node: read.node });
     line = read ? read.next : line + 1;
   }
@@ -45,11 +46,11 @@ function readBlocks(lines, open) {
 /** Each reader returns the block that begins at a line and the line after it, or null; the last one takes anything. */
 const READERS = [readHalfMark, readFence, readHeading, readRule, readQuote, readList, readTable, readParagraph];
 
-function readHalfMark(lines, at, open) {
+function readHalfMark(lines, at, { open }) {
   return open && at === lines.length - 1 && HALF_MARK.test(lines[at]) ? { node: null, next: at + 1 } : null;
 }
 
-function readFence(lines, at, open) {
+function readFence(lines, at, { open }) {
   const [, indent, fence, info] = FENCE.exec(lines[at]) || [];
   if (!fence) return null;
   const isClosing = (line) => line.trimEnd().length >= fence.length && new RegExp(`^ {0,3}\\${fence[0]}{${fence.length},}\\s*$`).test(line);
@@ -78,7 +79,7 @@ function pieces(text) {
   return [...cut, text.slice(from)];
 }
 
-function readHeading(lines, at, open) {
+function readHeading(lines, at, { open }) {
   const [, marks, title] = HEADING.exec(lines[at]) || [];
   if (!marks) return null;
   const children = inline(title, open && at === lines.length - 1);
@@ -89,24 +90,27 @@ function readRule(lines, at) {
   return RULE.test(lines[at]) ? { node: { tag: "hr" }, next: at + 1 } : null;
 }
 
-function readQuote(lines, at, open) {
+function readQuote(lines, at, { open, depth }) {
   let next = at;
   while (next < lines.length && QUOTE.test(lines[next])) next += 1;
   if (next === at) return null;
   const inside = lines.slice(at, next).map((line) => QUOTE.exec(line)[1]);
-  return { node: { tag: "blockquote", children: nodes(inside, open && next === lines.length) }, next };
+  return { node: { tag: "blockquote", children: nodes(inside, { open: open && next === lines.length, depth: depth + 1 }) }, next };
 }
 
-const nodes = (lines, open) => readBlocks(lines, open).map(({ node }) => node);
+function nodes(lines, place) {
+  if (place.depth > DEPTH_LIMIT) return [{ tag: "p", children: [lines.join("\n")] }];
+  return readBlocks(lines, place).map(({ node }) => node);
+}
 
-function readList(lines, at, open) {
+function readList(lines, at, { open, depth }) {
   const first = marker(lines[at]);
   if (!first || first.indent > 3) return null;
   const items = [];
   let next = at;
   while (next < lines.length && marker(lines[next])?.kind === first.kind && marker(lines[next]).indent < first.indent + 2) {
     const end = itemEnd(lines, next);
-    items.push(item(lines, next, end, open && end === lines.length));
+    items.push(item(lines, next, end, { open: open && end === lines.length, depth: depth + 1 }));
     next = end;
   }
   const attributes = first.kind === "ol" && first.number !== 1 ? { start: String(first.number) } : undefined;
@@ -128,7 +132,7 @@ function itemEnd(lines, at) {
   for (let line = end; line < lines.length; line += 1) {
     if (!lines[line].trim()) continue;
     const isInside = /^\s*/.exec(lines[line])[0].length >= indent + 2;
-    const goesOn = line === end && !beginsBlock(lines[line]) && lines[line - 1].trim();
+    const goesOn = line === end && !marker(lines[line]) && !beginsBlock(lines[line]) && lines[line - 1].trim();
     if (!isInside && !goesOn) break;
     end = line + 1;
   }
@@ -137,12 +141,12 @@ function itemEnd(lines, at) {
   return rest === lines.length ? rest : end;
 }
 
-function item(lines, at, end, open) {
+function item(lines, at, end, place) {
   const { inner, rest } = marker(lines[at]);
   const inside = lines.slice(at + 1, end).map((line) => dedent(line, inner));
   const [, box, task] = /^\[([ xX])\][ \t](.*)$/.exec(rest) || [];
   const first = box === undefined ? rest : `${box === " " ? "☐" : "☑"} ${task}`;
-  return { tag: "li", children: nodes([first, ...inside], open) };
+  return { tag: "li", children: nodes([first, ...inside], place) };
 }
 
 function dedent(line, width) {
@@ -150,7 +154,7 @@ function dedent(line, width) {
   return line.slice(Math.min(space, width));
 }
 
-function readTable(lines, at, open) {
+function readTable(lines, at, { open }) {
   if (!lines[at].includes("|")) return null;
   const isHalf = open && /^\s*\|/.test(lines[at]) && (at + 1 === lines.length || (at + 2 === lines.length && /^[\s|:-]*$/.test(lines[at + 1])));
   if (!isHalf && !isTableRule(lines[at + 1])) return null;
@@ -177,7 +181,7 @@ function alignment(rule) {
   return { class: rule.startsWith(":") ? "center" : "right" };
 }
 
-function readParagraph(lines, at, open) {
+function readParagraph(lines, at, { open }) {
   let next = at + 1;
   while (next < lines.length && lines[next].trim() && !beginsBlock(lines[next]) && !beginsTable(lines, next)) next += 1;
   const isOpen = open && next >= lines.length;

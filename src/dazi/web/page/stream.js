@@ -13,7 +13,8 @@ const FIRST_BYTE_LIMIT = 8_000; // the gateway sends the first bytes at once: so
 const SILENCE_LIMIT = 12_000; // more than two heartbeats
 const MUTE_LIMIT = 2; // streams in a row that brought no byte: something between holds them back, so poll
 const REFUSAL_LIMIT = 6; // 5xx answers in a row before the page gives up
-const REREAD_LIMIT = 3; // proofs that may fail before the page gives up
+const REREAD_LIMIT = 3; // proofs that may fail before the line is not trusted any more, and whole answers are read instead
+const REREAD_EVERY = 1_500;
 const BACK_OFF_LIMIT = 10_000;
 const STOP_GRACE = 2_000; // for the stream to bring the end that an abort has made
 const ABORT_TRIES = 3;
@@ -58,6 +59,7 @@ export function follow({ api, body, key, answer = EMPTY, onAnswer, onState, sign
 
   /** One connection, from its request to its end. */
   async function connectOnce() {
+    if (rereads > REREAD_LIMIT) return readOnce();
     if (mute >= MUTE_LIMIT) return pollOnce();
     const watch = watchdog(attempt);
     try {
@@ -105,6 +107,13 @@ export function follow({ api, body, key, answer = EMPTY, onAnswer, onState, sign
     return "polled";
   }
 
+  async function readOnce() {
+    tell("polling");
+    await reread();
+    if (!answer.end) await pause(REREAD_EVERY);
+    return "polled";
+  }
+
   function apply(event, id) {
     if (isOver()) return;
     const next = fold(answer, event, id);
@@ -145,7 +154,6 @@ export function follow({ api, body, key, answer = EMPTY, onAnswer, onState, sign
 
   async function readAnew() {
     rereads += 1;
-    if (rereads > REREAD_LIMIT) return endHere({ code: "unproven", retryable: true });
     return reread().then(() => 0, afterTrouble);
   }
 
