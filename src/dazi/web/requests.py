@@ -164,11 +164,11 @@ def _invalid(sentence: str, body: bytes) -> InvalidRequest:
 
 
 def _found(body: bytes, path: str) -> str:
-    """Quote the value at `path`, if it is a plain one: an object or a string may be the prompt itself."""
+    """Quote the value at `path`, if it is a number: a string or an object may be the prompt itself."""
     value: Any = msgspec.json.decode(body)  # Any: whatever was sent
     try:
         for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
             value = value[int(index)] if index else value[name]
     except (LookupError, TypeError):
         return ""
-    return f", got {value!r}" if isinstance(value, bool | int | float) or (path == "model" and value) else ""
+    return f" (it is {value!r})" if isinstance(value, bool | int | float) else ""
