@@ -1,0 +1,15 @@
+/** `npm run build`: dist (ESM and types, for bundlers) and miniprogram_dist (CommonJS, for "build npm"). */
+
+import { execFileSync } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+
+const root = new URL('..', import.meta.url).pathname
+const compiler = createRequire(import.meta.url).resolve('typescript/package.json').replace('package.json', 'bin/tsc')
+for (const [folder, project] of [['dist', 'tsconfig.json'], ['miniprogram_dist', 'tsconfig.miniprogram.json']]) {
+  rmSync(new URL(`../${folder}`, import.meta.url), { recursive: true, force: true })
+  execFileSync(process.execPath, [compiler, '-p', project], { cwd: root, stdio: 'inherit' })
+}
+
+// The package is "module"; Node and test runners should take these files for what they are.
+writeFileSync(new URL('../miniprogram_dist/package.json', import.meta.url), '{ "type": "commonjs" }\n')

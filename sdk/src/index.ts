@@ -1,0 +1,2 @@
+export { createSseParser, EventTooLarge, type Chunk, type ServerSentEvent, type SseParser } from './sse.js'
+export { createUtf8Decoder, type Utf8Decoder } from './utf8.js'

@@ -1,0 +1,175 @@
+/**
+ * Server-sent events after the WHATWG HTML standard, section 9.2: an incremental parser, without I/O.
+ *
+ * The twin of Python's `dazi.sse.Parser`, and of its laws:
+ * - any chunking of the same bytes gives the same events, and each event is out in the very feed that completes it;
+ * - what a feed was given may be overwritten as soon as it returns;
+ * - bytes that are not UTF-8 become U+FFFD; they never stop the stream;
+ * - an event that the stream does not finish is never delivered, and its id is not remembered;
+ * - the work is linear in the bytes, however they are cut, and what is kept never exceeds the limit;
+ * - the last event id and the reconnection time outlive the body that set them (`nextBody`).
+ */
+
+import { createUtf8Decoder } from './utf8.js'
+
+/** One event, as an `EventSource` would deliver it. */
+export interface ServerSentEvent {
+  /** Its type; `message` where the stream names none. */
+  event: string
+  data: string
+  /** The last event id of the stream as it stands with this event; "" while nothing set it. */
+  id: string
+  /** The reconnection time of the stream in milliseconds as it stands with this event; null while nothing set it. */
+  retry: number | null
+}
+
+/** What the platforms deliver: `ArrayBuffer` (phones), `Uint8Array` (DevTools), text (the whole body at the end). */
+export type Chunk = ArrayBuffer | ArrayBufferView | string
+
+export interface SseParser {
+  /**
+   * Take the next chunk and return the events that it completes.
+   *
+   * Throws `EventTooLarge` when an unfinished event is longer than the limit, and at every feed from then on. Events
+   * completed before it in the same chunk are returned first; then the next feed throws.
+   */
+  feed(chunk: Chunk): ServerSentEvent[]
+  /** Start over with the next body (after a reconnect): only the last event id and the retry time persist. */
+  nextBody(): void
+  /** What a reconnecting client sends as `Last-Event-ID`. */
+  lastEventId(): string
+  /** The reconnection time in milliseconds, or null. */
+  retry(): number | null
+}
+
+export class EventTooLarge extends Error {
+  override name = 'EventTooLarge'
+  constructor(readonly limit: number) {
+    super(`A server-sent event is longer than the limit of ${limit} characters; raise it, or send smaller events.`)
+  }
+}
+
+// A whole answer in one frame (a snapshot, or an image as base64) fits; an endless line does not eat the phone.
+const DEFAULT_LIMIT = 8 * 1024 * 1024
+
+// 31,000 years. Longer numbers are no time to wait for, and past 2**53 they would not be exact.
+const RETRY = /^\d{1,15}$/
+
+/** Make a parser. `limit`: the most characters (UTF-16 units) of an unfinished event that are kept. */
+export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
+  let decoder = createUtf8Decoder()
+  let line = '' // the line that has not ended yet
+  let data = '' // "data buffer": the values of this block's data lines, with LF between them
+  let hasData = false // whether this block has a data line at all, if only an empty one
+  let type = '' // "event type buffer"
+  let id = '' // "last event ID buffer": becomes the last event id when its block ends
+  let lastId = ''
+  let retry: number | null = null
+  let atStart = true // until the first line has ended: it may begin with a byte order mark
+  let afterCr = false // a LF that comes next belongs to the CR that ended the last chunk
+  let idle = false // between two blocks with nothing kept, which the fast way asks for
+  let overflowed = false // an event passed the limit; nothing after it can be trusted
+
+  function feedText(text: string, events: ServerSentEvent[]): void {
+    let at = 0
+    if (afterCr && text) {
+      afterCr = false
+      if (text.charCodeAt(0) === 10) at = 1
+    }
+    let cr = text.indexOf('\r', at)
+    for (;;) {
+      if (idle && cr < 0) at = feedPlainBlocks(text, at, events)
+      const lf = text.indexOf('\n', at)
+      const end = cr >= 0 && (cr < lf || lf < 0) ? cr : lf
+      if (end < 0) break
+      endLine(text, at, end, events)
+      if (overflowed) return
+      at = end + 1
+      if (end !== cr) continue
+      if (at === text.length) afterCr = true
+      else if (text.charCodeAt(at) === 10) at++
+      cr = text.indexOf('\r', at)
+    }
+    if (at < text.length) {
+      line += text.slice(at)
+      idle = false
+    }
+    if (data.length + line.length > limit) overflow()
+  }
+
+  /** Nearly every block is one line of data; they are not taken apart. Answers where the first other line begins. */
+  function feedPlainBlocks(text: string, at: number, events: ServerSentEvent[]): number {
+    while (text.startsWith('data: ', at)) {
+      const lf = text.indexOf('\n', at)
+      if (lf < 0 || text.charCodeAt(lf + 1) !== 10 || lf - at > limit) break
+      events.push({ event: 'message', data: text.slice(at + 6, lf), id, retry })
+      at = lf + 2
+    }
+    return at
+  }
+
+  /** Take text[at, end), which ends the line in progress. */
+  function endLine(text: string, at: number, end: number, events: ServerSentEvent[]): void {
+    if (data.length + line.length + end - at > limit) return overflow()
+    if (line || atStart) {
+      text = line + text.slice(at, end)
+      at = atStart && text.charCodeAt(0) === 0xfeff ? 1 : 0
+      end = text.length
+      line = ''
+      atStart = false
+    }
+    idle = at === end
+    if (idle) endBlock(events)
+    else takeField(text.slice(at, end))
+  }
+
+  function takeField(field: string): void {
+    const colon = field.indexOf(':')
+    const name = colon < 0 ? field : field.slice(0, colon)
+    const value = colon < 0 ? '' : field.slice(colon + (field.charCodeAt(colon + 1) === 32 ? 2 : 1))
+    if (name === 'data') addData(value)
+    else if (name === 'event') type = value
+    else if (name === 'id' && value.indexOf('\0') < 0) id = value
+    else if (name === 'retry' && RETRY.test(value)) retry = +value
+  }
+
+  function addData(value: string): void {
+    data = hasData ? data + '\n' + value : value
+    hasData = true
+  }
+
+  function endBlock(events: ServerSentEvent[]): void {
+    lastId = id
+    if (hasData) events.push({ event: type || 'message', data, id, retry })
+    hasData = false
+    data = type = ''
+  }
+
+  function overflow(): void {
+    overflowed = true
+    line = data = ''
+  }
+
+  return {
+    feed(chunk) {
+      const events: ServerSentEvent[] = []
+      if (!overflowed) feedText(typeof chunk === 'string' ? chunk : decoder.decode(bytesOf(chunk)), events)
+      if (overflowed && !events.length) throw new EventTooLarge(limit)
+      return events
+    },
+    nextBody() {
+      decoder = createUtf8Decoder()
+      overflowed = afterCr = idle = hasData = false
+      atStart = true
+      line = data = type = ''
+      id = lastId
+    },
+    lastEventId: () => lastId,
+    retry: () => retry,
+  }
+}
+
+// `isView` and not `instanceof`: some hosts hand out buffers that another realm made.
+function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : new Uint8Array(chunk)
+}
