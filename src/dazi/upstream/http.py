@@ -191,6 +191,8 @@ class _Connection(asyncio.Protocol):
 
     async def exchange(self, request: tuple[bytes, bytes], reader: Reader, timeouts: Timeouts) -> None:
         """Send a request and see its response through."""
+        # Not in `connection_made`: when connecting is cancelled, uvloop closes the transport without telling it.
+        self._pool.all.add(self)
         self._response = Response(reader)
         self._over = self._loop.create_future()
         self._progress_at = monotonic()
@@ -215,7 +217,6 @@ class _Connection(asyncio.Protocol):
         """Own the transport."""
         # Not asserted: uvloop's transports are asyncio's in behaviour only.
         self._transport = cast("asyncio.Transport", transport)
-        self._pool.all.add(self)
         line = transport.get_extra_info("socket")
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

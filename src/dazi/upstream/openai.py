@@ -30,7 +30,7 @@ from dazi.upstream.response import Take, Taken, error_code, fault
 _GATEWAY_OPTIONS = frozenset({"stream", "stream_options", "n"})
 # The longest finish reason of any known server has 14 characters; what is longer is no word.
 _MAX_REASON = 64
-# Ways to say "not finished yet" instead of null: DashScope's old API writes the word.
+# Ways to say "not finished yet" beside null: DashScope's old API writes the word.
 _UNFINISHED = frozenset({None, "", "null"})
 
 
@@ -106,18 +106,18 @@ def _request(prompt: Prompt, model: str) -> bytes:
         return json.dumps(body).encode()
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     """A delta, or the whole message where the server does not stream."""
 
     content: str | None = None
@@ -126,12 +126,12 @@ class _Message(msgspec.Struct):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -151,7 +151,7 @@ class _Usage(msgspec.Struct):
         )
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     delta: _Message | None = None
     message: _Message | None = None
     finish_reason: str | None = None
@@ -159,7 +159,7 @@ class _Choice(msgspec.Struct):
     usage: _Usage | None = None  # Moonshot's place for it
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None  # Any: every server has its own shape
@@ -228,29 +228,30 @@ class _Answer:
 
     def _take(self, data: str, kind: str) -> bool:
         """Push what one chunk says; returns whether it said anything."""
-        chunk = _chunk(data)
+        try:
+            chunk = _decode(data)
+        except msgspec.DecodeError as exc:
+            chunk = _leniently(data, exc)
         if chunk.error is not None or kind == "error":
             raise _told(data)
-        if chunk.usage is not None:
-            self._usage = chunk.usage
         spoke = False
         for choice in chunk.choices or ():
-            if not choice.index:  # only the first of several answers, and servers that do not count have just one
-                spoke = self._take_choice(choice) or spoke
+            if choice.index:
+                continue  # of several answers the first is the one; a server that does not count has just one
+            message = choice.delta or choice.message
+            if message is not None and self._push(message):
+                spoke = True
+            if choice.finish_reason not in _UNFINISHED:
+                self._conclude(str(choice.finish_reason))
+                spoke = True
+            self._usage = choice.usage or self._usage
+        self._usage = chunk.usage or self._usage
         return spoke
 
-    def _take_choice(self, choice: _Choice) -> bool:
-        message = choice.delta or choice.message
-        spoke = message is not None and self._push(message)
-        if choice.usage is not None:
-            self._usage = choice.usage
-        reason = choice.finish_reason
-        if reason in _UNFINISHED:
-            return spoke
-        if reason == "error":
+    def _conclude(self, reason: str) -> None:
+        if reason == "error":  # OpenRouter's, for a provider that broke off
             raise fault("upstream_error", "The model's server said that it failed.")
-        self._reason = str(reason)
-        return True
+        self._reason = reason
 
     def _push(self, message: _Message) -> bool:
         reasoning = message.reasoning_content or message.reasoning
@@ -264,13 +265,6 @@ class _Answer:
                 call.index or 0, id=call.id or None, name=function.name or None, arguments=function.arguments or ""
             )
         return bool(message.content or reasoning or message.tool_calls)
-
-
-def _chunk(data: str) -> _Chunk:
-    try:
-        return _decode(data)
-    except msgspec.DecodeError as exc:
-        return _leniently(data, exc)
 
 
 def _leniently(data: str, problem: msgspec.DecodeError) -> _Chunk:
