@@ -53,9 +53,9 @@ function readHalfMark(lines, at, { open }) {
 function readFence(lines, at, { open }) {
   const [, indent, fence, info] = FENCE.exec(lines[at]) || [];
   if (!fence) return null;
-  const isClosing = (line) => line.trimEnd().length >= fence.length && new RegExp(`^ {0,3}\\${fence[0]}{${fence.length},}\\s*$`).test(line);
+  const closing = new RegExp(`^ {0,3}\\${fence[0]}{${fence.length},}\\s*$`);
   let next = at + 1;
-  while (next < lines.length && !isClosing(lines[next])) next += 1;
+  while (next < lines.length && !closing.test(lines[next])) next += 1;
   const inside = lines.slice(at + 1, next).map((line) => dedent(line, indent.length));
   const isOpen = open && next === lines.length;
   if (isOpen && /^ {0,3}(`{1,2}|~{1,2})$/.test(inside.at(-1) || "")) inside.pop(); // the closing fence, half written
@@ -108,7 +108,8 @@ function readList(lines, at, { open, depth }) {
   if (!first || first.indent > 3) return null;
   const items = [];
   let next = at;
-  while (next < lines.length && marker(lines[next])?.kind === first.kind && marker(lines[next]).indent < first.indent + 2) {
+  const isNextItem = (mark) => mark?.kind === first.kind && mark.indent < first.indent + 2;
+  while (next < lines.length && isNextItem(marker(lines[next]))) {
     const end = itemEnd(lines, next);
     items.push(item(lines, next, end, { open: open && end === lines.length, depth: depth + 1 }));
     next = end;
@@ -120,9 +121,10 @@ function readList(lines, at, { open, depth }) {
 function marker(line) {
   const [, space, mark, gap, rest] = ITEM.exec(line) || [];
   if (!mark || RULE.test(line)) return null;
-  const isBullet = mark.length === 1;
+  const number = parseInt(mark, 10);
   const indent = space.length;
-  return { indent, inner: indent + mark.length + Math.min(gap.length, 4), kind: isBullet ? "ul" : "ol", number: isBullet ? 0 : parseInt(mark, 10), rest };
+  const inner = indent + mark.length + Math.min(gap.length, 4); // where the item's own text begins
+  return { indent, inner, kind: number >= 0 ? "ol" : "ul", number, rest };
 }
 
 /** The line after an item: what is indented belongs to it, and a line that goes on right after its text. */
@@ -155,18 +157,25 @@ function dedent(line, width) {
 }
 
 function readTable(lines, at, { open }) {
-  if (!lines[at].includes("|")) return null;
-  const isHalf = open && /^\s*\|/.test(lines[at]) && (at + 1 === lines.length || (at + 2 === lines.length && /^[\s|:-]*$/.test(lines[at + 1])));
-  if (!isHalf && !isTableRule(lines[at + 1])) return null;
+  const isHalf = open && isHalfTable(lines, at);
+  if (!isHalf && !beginsTable(lines, at)) return null;
   let next = Math.min(at + 2, lines.length);
   while (next < lines.length && lines[next].trim() && lines[next].includes("|")) next += 1;
-  const isOpen = open && next === lines.length;
   const aligns = cells(lines[at + 1] || "").map(alignment);
-  const row = (tag, line, last) => ({ tag: "tr", children: cells(line).map((cell, column) => ({ tag, attributes: aligns[column], children: inline(cell, last) })) });
-  const rows = lines.slice(at + 2, next).map((line, index) => row("td", line, isOpen && at + 2 + index === next - 1));
+  const row = (tag, line, isLast) => ({ tag: "tr", children: cells(line).map(cell(tag, aligns, isLast)) });
+  const isGrowing = (line) => open && next === lines.length && line === next - 1;
+  const rows = lines.slice(at + 2, next).map((line, index) => row("td", line, isGrowing(at + 2 + index)));
   const head = { tag: "thead", children: [row("th", lines[at], isHalf)] };
   return { node: { tag: "table", children: [head, { tag: "tbody", children: rows }] }, next };
 }
+
+/** A table of which only the first line, or a part of its rule, is there. */
+function isHalfTable(lines, at) {
+  const after = lines.length - at - 1;
+  return /^\s*\|/.test(lines[at]) && (after === 0 || (after === 1 && /^[\s|:-]*$/.test(lines[at + 1])));
+}
+
+const cell = (tag, aligns, isLast) => (text, column) => ({ tag, attributes: aligns[column], children: inline(text, isLast) });
 
 const beginsTable = (lines, at) => lines[at].includes("|") && isTableRule(lines[at + 1]);
 const isTableRule = (line = "") => line.includes("|") && line.includes("-") && TABLE_RULE.test(line);

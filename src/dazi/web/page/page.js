@@ -54,7 +54,8 @@ function adopt(next) {
 }
 
 function show(turn) {
-  if (!turn.answer.end && !turn.answer.generation && Date.now() - turn.asked > UNSENT_AFTER) Object.assign(turn, closed(turn, "unsent"));
+  const isLate = !turn.answer.end && !turn.answer.generation && Date.now() - turn.asked > UNSENT_AFTER;
+  if (isLate) Object.assign(turn, closed(turn, "unsent"));
   const view = turnView(turn, { onEnded: () => onEnded(turn) });
   log.append(view.element);
   if (!turn.answer.end) run(turn, view);
@@ -205,9 +206,14 @@ function tryDemo() {
 
 async function copy(button, text) {
   await copyText(text);
+  const isWritten = Boolean(button.dataset.word); // otherwise it is a picture, which turns into a tick
   button.dataset.done = "";
+  if (isWritten) button.textContent = t("copied");
   find("#announce").textContent = t("copied");
-  setTimeout(() => delete button.dataset.done, COPIED_FOR);
+  setTimeout(() => {
+    delete button.dataset.done;
+    if (isWritten) button.textContent = t("copy");
+  }, COPIED_FOR);
 }
 
 const ACTS = {

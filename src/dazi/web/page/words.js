@@ -109,7 +109,12 @@ const WORDS = {
 
 const SAMPLES = {
   zh: ["用三句话解释什么是 SSE", "写一首关于雨夜的短诗", "用 Python 写一个快速排序", "比较 HTTP/1.1、HTTP/2 和 HTTP/3"],
-  en: ["Why is the sky blue?", "Write a short poem about rain at night", "Explain what a server-sent event is", "Give me three ideas for a quiet weekend"],
+  en: [
+    "Why is the sky blue?",
+    "Write a short poem about rain at night",
+    "Explain what a server-sent event is",
+    "Give me three ideas for a quiet weekend",
+  ],
 };
 
 /** Every code of PROTOCOL.md (4.1 and 6), and the page's own. */
