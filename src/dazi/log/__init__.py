@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from dazi.events import End, Event, Piece, Started
 
 
@@ -30,7 +32,7 @@ class Cursor(NamedTuple):
 START = Cursor(0, 0)
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """One event as stored. It covers the positions after `previous`, up to and with `position`."""
 
     epoch: int

@@ -117,8 +117,8 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001  # the client must get an answer, whatever broke
             outcome = _problem_reply(_internal(error), headers, query)
         if isinstance(outcome, Course):
-            reader = reader_of(self._desk.gateway, outcome, send)
-            await reader.serve(receive, self._desk.readers, [*_STREAM, *names(outcome.generation), *cors])
+            reader = reader_of(self._desk.gateway, outcome, send, self._desk.readers)
+            await reader.serve(receive, [*_STREAM, *names(outcome.generation), *cors])
         else:
             await _send(send, outcome, cors)
 

@@ -1,8 +1,12 @@
 """Readers: connections that follow a generation as it grows.
 
-Laws: a reader that keeps up is written to inside the append itself, without a task switch; one that does not is caught
-up from the log by a task, with fewer and larger frames, so nothing queues for it and nothing is lost. One that takes
-nothing for `STALL` seconds is dropped. An error in a reader stays in it. A disconnect ends a reader, never a generation.
+Laws: a reader that keeps up takes each record inside the append itself, and is written to in the same turn of the loop,
+without a task switch; one that does not keep up is caught up from the log by a task, with fewer and larger frames, so
+nothing queues for it and nothing is lost. One that takes nothing for `STALL` seconds is dropped. An error in a reader
+stays in it. A disconnect ends a reader, never a generation.
+
+All writes of a turn are made together at its end: a reader's frames of that turn become one write, and the system calls
+come in a row, which costs a third less than a write in the middle of each read.
 
 The direct way needs a `send` that is known not to suspend: uvicorn's own, while its transport is not paused. Behind
 anything else (a middleware, another server) every write goes through the task: slower, never wrong.
@@ -50,10 +54,11 @@ class Course:
 
 
 class Readers:
-    """All readers of this process, on one clock: a tick a second for heartbeats and rotation."""
+    """All readers of this process: one flush a turn of the loop, one tick a second for heartbeats and rotation."""
 
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
+        self._due: list[Reader] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -69,10 +74,21 @@ class Readers:
         """Let it go."""
         self._readers.discard(reader)
 
+    def write_soon(self, reader: Reader) -> None:
+        """Flush this reader at the end of this turn of the loop."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due.append(reader)
+
     def goodbye(self) -> None:
         """Ask every reader to attach again."""
         for reader in tuple(self._readers):
             reader.leave()
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for reader in due:
+            reader.flush()
 
     def _wind(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(1.0, self._tick)
@@ -92,31 +108,42 @@ class Reader:
         gateway: whose generations.
         course: what to follow; its owner has been checked.
         send: the ASGI `send`.
+        readers: those it is one of.
     """
 
     __slots__ = (
         "_age",
         "_behind",
         "_course",
-        "_cursor",
         "_cycle",
+        "_epoch",
         "_framer",
+        "_frames",
         "_gateway",
+        "_has_end",
         "_leaving",
         "_over",
+        "_position",
         "_pump",
         "_pumping",
         "_quiet",
+        "_readers",
         "_send",
     )
 
-    def __init__(self, gateway: Gateway, course: Course, send: Send) -> None:
+    def __init__(self, gateway: Gateway, course: Course, send: Send, readers: Readers) -> None:
         self._gateway = gateway
         self._course = course
-        self._cursor = course.after
-        self._framer = framer_of(course.format.encoding, course.format.profile)
         self._send = send
+        self._readers = readers
+        self._framer = framer_of(course.format.encoding, course.format.profile)
         self._cycle = _uvicorn_cycle(send)
+        # The last position taken, and its epoch. What is taken is in `_frames` until it is written.
+        self._epoch, self._position = course.after
+        self._frames: list[bytes] = []
+        # The terminal event is among what was taken.
+        self._has_end = False
+        # Set once the last byte was handed over, or the client has gone.
         self._over = asyncio.Event()
         # While the pump is at work it alone writes; what comes meanwhile is only noted, as `_behind`.
         self._pumping = False
@@ -128,17 +155,18 @@ class Reader:
         self._age = 0
         self._quiet = 0
 
-    async def serve(self, receive: Receive, readers: Readers, headers: Headers) -> None:
+    async def serve(self, receive: Receive, headers: Headers) -> None:
         """Stream until the end, the rotation, the goodbye or the disconnect."""
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         stop = self._gateway.observe(self._course.generation, self.on_record)
-        readers.add(self)
+        self._readers.add(self)
         try:
-            await self._catch_up(first=retry() if self._course.format.profile == "full" else b"")
+            self._frames = [retry()] if self._course.format.profile == "full" else []
+            await self._catch_up()
             await self._wait_over(receive)
         finally:
             self._over.set()
-            readers.discard(self)
+            self._readers.discard(self)
             stop()
             if self._pump is not None:
                 self._pump.cancel()
@@ -146,11 +174,21 @@ class Reader:
 
     def on_record(self, record: Record) -> None:
         """Take a record as it is stored."""
-        if self._can_write() and record.previous == self._cursor.position:
-            self._cursor = Cursor(record.epoch, record.position)
-            self._write(self._framer.record(record), ends=record.event.ends)
-        else:
+        if not self._can_write() or record.previous != self._position:
             self._wake()
+            return
+        if not self._frames:
+            self._readers.write_soon(self)
+        self._frames.append(self._framer.record(record))
+        self._epoch, self._position = record.epoch, record.position
+        self._has_end = record.event.ends
+
+    def flush(self) -> None:
+        """Write what was taken, or leave it to the pump if that would have to wait."""
+        if not self._can_write():
+            self._wake()
+        elif body := self._take():
+            self._write(body, ends=self._has_end or self._leaving)
 
     def tick(self) -> None:
         """Feel that a second has passed."""
@@ -164,22 +202,28 @@ class Reader:
     def leave(self) -> None:
         """Ask the client to attach again, and close."""
         self._leaving = True
-        if self._can_write():
-            self._write(self._framer.frame(Reconnect()), ends=True)
-        else:
-            self._wake()
+        self.flush()
 
     def _can_write(self) -> bool:
         """Whether a write now neither suspends nor comes between the pump's."""
         cycle = self._cycle
-        return cycle is not None and not self._pumping and not cycle.flow.write_paused and not cycle.response_complete
+        return cycle is not None and not self._pumping and not cycle.flow.write_paused and not self._over.is_set()
 
-    def _write(self, frame: bytes, *, ends: bool = False) -> None:
+    def _take(self) -> bytes:
+        """Take what is to be written next."""
+        frames, self._frames = self._frames, []
+        if self._leaving and not self._has_end:
+            frames.append(self._framer.frame(Reconnect()))
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _write(self, body: bytes, *, ends: bool = False) -> None:
         self._quiet = 0
-        sending = self._send({"type": "http.response.body", "body": frame, "more_body": not ends})
+        sending = self._send({"type": "http.response.body", "body": body, "more_body": not ends})
         try:
             sending.send(None)  # type: ignore[attr-defined]  # uvicorn's `send` is a coroutine function
         except StopIteration:
+            if ends:
+                self._over.set()
             return
         raise RuntimeError("uvicorn's send suspended although its transport was not paused")
 
@@ -195,31 +239,29 @@ class Reader:
             self._pumping = True
             self._pump = asyncio.create_task(self._catch_up(), name=f"dazi reader of {self._course.generation}")
 
-    async def _catch_up(self, first: bytes = b"") -> None:
+    async def _catch_up(self) -> None:
         """Send from the log until there is nothing more in it."""
         self._pumping = self._behind = True
         try:
             while self._behind and not self._over.is_set():
                 self._behind = False
-                body, ends = await self._gather()
-                await self._push(first + body, ends=ends)
-                first = b""
+                if not self._leaving:
+                    await self._read()
+                await self._push(self._take(), ends=self._has_end or self._leaving)
         except (TimeoutError, NotFound, OSError):
             self._drop()
         finally:
             self._pumping = False
 
-    async def _gather(self) -> tuple[bytes, bool]:
-        """Frame everything there is, and tell whether that is all there will be."""
-        if self._leaving:
-            return self._framer.frame(Reconnect()), True
+    async def _read(self) -> None:
+        """Take everything there is."""
         page = await self._gateway.read(self._course.owner, self._course.generation, self._after())
-        frames = [self._framer.frame(event, cursor) for cursor, event in self._view(page)]
-        self._cursor = page.head
-        return b"".join(frames), page.ended
+        self._frames += [self._framer.frame(event, cursor) for cursor, event in self._view(page)]
+        self._epoch, self._position = page.head
+        self._has_end = page.ended
 
     def _after(self) -> Cursor:
-        return self._cursor
+        return Cursor(self._epoch, self._position)
 
     def _view(self, page: Page) -> Iterable[Part]:
         return append_view(page)
@@ -264,8 +306,8 @@ class ReplaceReader(Reader):
 
     __slots__ = ("_due", "_timer")
 
-    def __init__(self, gateway: Gateway, course: Course, send: Send) -> None:
-        super().__init__(gateway, course, send)
+    def __init__(self, gateway: Gateway, course: Course, send: Send, readers: Readers) -> None:
+        super().__init__(gateway, course, send, readers)
         # Loop time before which no further snapshot is sent, and what fires then.
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -289,12 +331,12 @@ class ReplaceReader(Reader):
     def _view(self, page: Page) -> Iterable[Part]:
         said = sum(len(record.event.text) for record in page.records if isinstance(record.event, Text | Reasoning))
         self._due = asyncio.get_running_loop().time() + _WINDOW + said * _WINDOW_PER_CHARACTER
-        return replace_view(page, self._cursor)
+        return replace_view(page, Cursor(self._epoch, self._position))
 
 
-def reader_of(gateway: Gateway, course: Course, send: Send) -> Reader:
+def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
     """Make the reader that the course's mode asks for."""
-    return (ReplaceReader if course.format.mode == "replace" else Reader)(gateway, course, send)
+    return (ReplaceReader if course.format.mode == "replace" else Reader)(gateway, course, send, readers)
 
 
 def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
