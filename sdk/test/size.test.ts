@@ -10,6 +10,7 @@ const root = new URL('..', import.meta.url).pathname
 const PARTS = [
   { row: '`dazi/utf8`', source: "export * from './src/utf8.ts'", limit: 1.2 },
   { row: '`dazi/sse` with `dazi/utf8`', source: "export { createSseParser } from './src/sse.ts'", limit: 2 },
+  { row: '`dazi/typewriter`', source: "export { createTypewriter } from './src/typewriter.ts'", limit: 2.3 },
 ]
 
 async function kilobytes(source: string): Promise<number> {
