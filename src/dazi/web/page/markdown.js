@@ -201,5 +201,6 @@ function readParagraph(lines, at, { open }) {
 /** Whether a line ends the paragraph before it. Of numbered lists only a first item does: a line may begin with a year. */
 function beginsBlock(line) {
   const item = marker(line);
-  return Boolean(item && (item.kind === "ul" || item.number === 1)) || [FENCE, HEADING, RULE, QUOTE].some((pattern) => pattern.test(line));
+  if (item) return item.kind === "ul" || item.number === 1;
+  return [FENCE, HEADING, RULE, QUOTE].some((pattern) => pattern.test(line));
 }

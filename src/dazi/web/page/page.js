@@ -39,6 +39,7 @@ let undo = null; // the turns that a new conversation has put away, while they c
 speak();
 menu({ api, onLanguage: showEmpty });
 adopt(keptTurns());
+showEmpty();
 models.load();
 listen();
 
