@@ -60,7 +60,7 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
   let decoder = createUtf8Decoder()
   let line = '' // the line that has not ended yet
   let data = '' // "data buffer": the values of this block's data lines, with LF between them
-  let hasData = false // whether this block has a data line at all, if only an empty one
+  let held = 0 // how long those data lines were: not 0 where there is one, if only an empty one
   let type = '' // "event type buffer"
   let id = '' // "last event ID buffer": becomes the last event id when its block ends
   let lastId = ''
@@ -94,7 +94,7 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
       line += text.slice(at)
       idle = false
     }
-    if (data.length + line.length > limit) overflow()
+    if (held + line.length > limit) overflow()
   }
 
   /** Nearly every block is one line of data; they are not taken apart. Answers where the first other line begins. */
@@ -110,7 +110,7 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
 
   /** Take text[at, end), which ends the line in progress. */
   function endLine(text: string, at: number, end: number, events: ServerSentEvent[]): void {
-    if (data.length + line.length + end - at > limit) return overflow()
+    if (held + line.length + end - at > limit) return overflow()
     if (line || atStart) {
       text = line + text.slice(at, end)
       at = atStart && text.charCodeAt(0) === 0xfeff ? 1 : 0
@@ -127,21 +127,21 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
     const colon = field.indexOf(':')
     const name = colon < 0 ? field : field.slice(0, colon)
     const value = colon < 0 ? '' : field.slice(colon + (field.charCodeAt(colon + 1) === 32 ? 2 : 1))
-    if (name === 'data') addData(value)
+    if (name === 'data') addData(value, field.length)
     else if (name === 'event') type = value
     else if (name === 'id' && value.indexOf('\0') < 0) id = value
     else if (name === 'retry' && RETRY.test(value)) retry = +value
   }
 
-  function addData(value: string): void {
-    data = hasData ? data + '\n' + value : value
-    hasData = true
+  function addData(value: string, length: number): void {
+    data = held ? data + '\n' + value : value
+    held += length
   }
 
   function endBlock(events: ServerSentEvent[]): void {
     lastId = id
-    if (hasData) events.push({ event: type || 'message', data, id, retry })
-    hasData = false
+    if (held) events.push({ event: type || 'message', data, id, retry })
+    held = 0
     data = type = ''
   }
 
@@ -159,7 +159,8 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
     },
     nextBody() {
       decoder = createUtf8Decoder()
-      overflowed = afterCr = idle = hasData = false
+      overflowed = afterCr = idle = false
+      held = 0
       atStart = true
       line = data = type = ''
       id = lastId

