@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,7 +34,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `host`, `port`: where to listen. `log`: where generations are kept (`memory://`). `workers`: processes. `model`: the
     names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
     `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
-    `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown.
+    `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
+    of an OpenAI client that has left is aborted, or `keep`.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hosts: Names = ()
     origins: Names = ()
     drain: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    grace: Annotated[float, Meta(ge=0, le=86_400)] | Literal["keep"] = 5.0
 
 
 @dataclass(frozen=True, slots=True)

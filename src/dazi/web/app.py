@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import isroutine
+from typing import cast
 
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
@@ -13,11 +15,13 @@ from dazi.log.memory import MemoryLog
 from dazi.service import Gateway, Limits
 from dazi.settings import Settings
 from dazi.upstream import Upstream
+from dazi.upstream.custom import Answerer, from_generator
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
 from dazi.web import chat
 from dazi.web.calls import Desk, Endpoint, no_such_path
+from dazi.web.completions import Completions, tell
 from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
 from dazi.web.openapi import description
@@ -37,7 +41,9 @@ class App:
         gateway.on_closing(readers.goodbye)
         hosts = settings.hosts or (("*",) if settings.api_keys else ())
         doors = Doors(hosts=hosts, origins=settings.origins)
-        self._router = _router(Desk(gateway, Keys(settings.api_keys), doors, readers))
+        desk = Desk(gateway, Keys(settings.api_keys), doors, readers)
+        grace = None if settings.grace == "keep" else settings.grace
+        self._router = _router(desk, Completions(gateway, max_body=MAX_BODY, grace=grace))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
@@ -63,19 +69,30 @@ class App:
 
 
 def create_app(
-    models: Mapping[str, Upstream] | None = None, *, settings: Settings | None = None, limits: Limits | None = None
+    models: Mapping[str, Upstream | Answerer] | None = None,
+    *,
+    settings: Settings | None = None,
+    limits: Limits | None = None,
 ) -> App:
     """Make the gateway as an ASGI app, to serve or to mount.
 
     Args:
-        models: the upstream behind each model name, the default first; by default, what the settings say.
+        models: what answers, by model name, the default first: an upstream, or an async generator function that takes
+            the `Prompt` and yields `str`. By default, what the settings say.
         settings: by default, from the environment and `dazi.toml`.
         limits: see `Limits`.
 
     Raises `ConfigError`.
     """
     settings = settings or configuration.load().settings
-    return App(Gateway(MemoryLog(), models or models_of(settings), limits=limits), settings)
+    upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
+    return App(Gateway(MemoryLog(), upstreams, limits=limits), settings)
+
+
+def _upstream(model: Upstream | Answerer) -> Upstream:
+    if isroutine(model):
+        return from_generator(cast("Answerer", model))
+    return cast("Upstream", model)
 
 
 def models_of(settings: Settings) -> dict[str, Upstream]:
@@ -95,7 +112,7 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
     return {name: embedded[name] for name in settings.model or embedded}
 
 
-def _router(desk: Desk) -> Router:
+def _router(desk: Desk, completions: Completions) -> Router:
     generations = Generations(desk.gateway, max_body=MAX_BODY)
     operations = Operations(desk)
     paths = {
@@ -104,7 +121,9 @@ def _router(desk: Desk) -> Router:
         "/v1/generations/{id}": Endpoint(desk, {"GET": generations.read}),
         "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}),
         "/v1/generations/{id}/abort": Endpoint(desk, {"POST": generations.abort}),
-        "/v1/models": Endpoint(desk, {"GET": generations.models}),
+        "/v1/chat/completions": Endpoint(desk, {"POST": completions.create}, tell=tell),
+        "/v1/models": Endpoint(desk, {"GET": completions.models}, tell=tell),
+        "/v1/models/{name:path}": Endpoint(desk, {"GET": completions.model}, tell=tell),
         "/health/live": Endpoint(desk, {"GET": operations.live}, is_open=True),
         "/health/ready": Endpoint(desk, {"GET": operations.ready}, is_open=True),
         "/login": Endpoint(desk, {"POST": operations.login}, is_open=True),

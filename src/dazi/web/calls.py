@@ -62,6 +62,7 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Reply | Course]]
+Teller = Callable[[RequestError], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,16 @@ class Endpoint:
         desk: what every endpoint shares.
         handlers: by method.
         is_open: whether it can be called without a key.
+        tell: how errors are told, where it is not our way.
     """
 
-    def __init__(self, desk: Desk, handlers: Mapping[str, Handler], *, is_open: bool = False) -> None:
+    def __init__(
+        self, desk: Desk, handlers: Mapping[str, Handler], *, is_open: bool = False, tell: Teller | None = None
+    ) -> None:
         self._desk = desk
         self._handlers = handlers
         self._is_open = is_open
+        self._tell = tell
 
     @property
     def methods(self) -> frozenset[str]:
@@ -113,9 +118,9 @@ class Endpoint:
         except ConnectionResetError:
             return
         except RequestError as error:
-            outcome = _problem_reply(error, headers, query)
+            outcome = self._tell(error) if self._tell else _problem_reply(error, headers, query)
         except Exception as error:  # noqa: BLE001  # the client must get an answer, whatever broke
-            outcome = _problem_reply(_internal(error), headers, query)
+            outcome = self._tell(_internal(error)) if self._tell else _problem_reply(_internal(error), headers, query)
         if isinstance(outcome, Course):
             reader = reader_of(self._desk.gateway, outcome, send, self._desk.readers)
             await reader.serve(receive, [*_STREAM, *names(outcome.generation), *cors])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Literal
@@ -28,18 +27,8 @@ Profile = Literal["full", "plain"]
 # What `encodeURIComponent` leaves as it is, beside letters and digits (ECMA-262, uriUnescaped).
 _URI_UNESCAPED = "-_.!~*'()"
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-HEARTBEAT = b": \n\n"
 
 Wire = Event | Snapshot | Reconnect | Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How a reader wants its frames."""
-
-    mode: Mode = "append"
-    encoding: Encoding = "ascii"
-    profile: Profile = "full"
 
 
 def _ascii(value: object) -> str:
@@ -57,14 +46,6 @@ def _url(value: object) -> str:
 _WRITERS: dict[Encoding, Callable[[object], str]] = {"ascii": _ascii, "utf8": _utf8, "url": _url}
 
 
-def retry() -> bytes:
-    """Write the first block of a stream: how many milliseconds a native `EventSource` waits before it attaches again.
-
-    Spread over a second, so that the readers of a server that went away do not all come back at once.
-    """
-    return b"retry: %d\n\n" % random.randrange(500, 1500)  # noqa: S311  # spread, not secrecy
-
-
 def write_json(value: object, encoding: Encoding = "ascii") -> bytes:
     """Write a JSON body: of builtins and of this package's structs."""
     writer = _utf8 if encoding == "utf8" else _ascii
@@ -77,11 +58,19 @@ class Framer:
     def __init__(self, encoding: Encoding, profile: Profile) -> None:
         self._write = _WRITERS[encoding]
         self._plain = profile == "plain"
+        self.heartbeat = b"" if self._plain else b": \n\n"
         self._quick = encoding == "ascii" and not self._plain
         # The newest record and its frame. All readers of a record ask for it in turn, before the next one is stored,
         # so one place is enough to encode it once.
         self._record: Record | None = None
         self._frame = b""
+
+    def greeting(self) -> bytes:
+        """Write the first block: how many milliseconds a native `EventSource` waits before it attaches again.
+
+        Spread over a second, so that the readers of a server that went away do not all come back at once.
+        """
+        return b"" if self._plain else b"retry: %d\n\n" % random.randrange(500, 1500)  # noqa: S311  # spread, not secrecy
 
     def record(self, record: Record) -> bytes:
         """Frame a record of a log."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 
 from dazi.errors import InvalidRequest
-from dazi.events import Answer, Failed, crc32, status_of
-from dazi.log import START, Cursor, Page, Record
+from dazi.events import Answer, Failed, Started, crc32, status_of
+from dazi.log import Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view, replace_view
 from dazi.web.calls import Call, Reply, json_reply, names
-from dazi.web.options import POLL_OPTIONS, STREAM_OPTIONS, Options, read_key, read_options, wants_json
+from dazi.web.frames import framer_of
+from dazi.web.openai import Chunks
+from dazi.web.options import EVENTS_OPTIONS, START_OPTIONS, Options, read_key, read_options, wants_json
 from dazi.web.requests import read_body, read_start
 from dazi.web.stream import Course
 
@@ -31,22 +34,20 @@ class Generations:
 
     async def start(self, call: Call) -> Reply | Course:
         """Start a generation and stream it, or attach to the one of this key."""
-        options = read_options(call.query, call.headers, known=STREAM_OPTIONS)
+        options = read_options(call.query, call.headers, known=START_OPTIONS)
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
         request = read_start(body, default_model=self._gateway.models[0])
         opened = await self._gateway.start(call.owner, request.prompt, key=key, fingerprint=request.fingerprint)
         if wants_json(call.headers):
             return await self._accepted(call.owner, opened.generation)
-        if opened.created:
-            return _course(call, opened.generation, options, START)
         return await self._attach(call, opened.generation, options)
 
     async def events(self, call: Call) -> Reply | Course:
         """Attach to a generation, or poll it."""
+        options = read_options(call.query, call.headers, known=EVENTS_OPTIONS)
         if wants_json(call.headers):
-            return await self._poll(call, read_options(call.query, call.headers, known=POLL_OPTIONS))
-        options = read_options(call.query, call.headers, known=STREAM_OPTIONS)
+            return await self._poll(call, options)
         return await self._attach(call, call.generation, options)
 
     async def read(self, call: Call) -> Reply:
@@ -70,11 +71,6 @@ class Generations:
             )
         return _end_reply(*await self._gateway.abort_key(call.owner, key))
 
-    async def models(self, _call: Call) -> Reply:
-        """List the models, in OpenAI's shape."""
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "dazi"} for name in self._gateway.models]
-        return json_reply(200, {"object": "list", "data": models})
-
     async def _accepted(self, owner: str, generation: str) -> Reply:
         page = await self._gateway.read(owner, generation)
         path = f"/v1/generations/{generation}/events"
@@ -85,7 +81,11 @@ class Generations:
         page = await self._gateway.read(call.owner, generation, options.after)
         if _has_all(page):
             return Reply(204, headers=names(generation))
-        return _course(call, generation, options, options.after)
+        if options.dialect == "openai":
+            answer, _ = await self._gateway.answer(call.owner, generation)
+            chunks = Chunks(answer.started or Started(generation, "", 0))
+            return replace(_course(call, generation, options), framer=chunks, mode="append", max=None, attaches=False)
+        return _course(call, generation, options)
 
     async def _poll(self, call: Call, options: Options) -> Reply:
         page = await self._gateway.wait(call.owner, call.generation, options.after, seconds=options.wait)
@@ -95,17 +95,25 @@ class Generations:
             "events": [_with_id(part) for part in await self._view(call, page, options)],
             "next": _id(page.head),
         }
-        return json_reply(200, body, names(call.generation), encoding=options.format.encoding)
+        return json_reply(200, body, names(call.generation), encoding=options.encoding)
 
     async def _view(self, call: Call, page: Page, options: Options) -> Iterable[Part]:
-        if options.format.mode == "append" or _has_all(page):
+        if options.mode == "append" or _has_all(page):
             return append_view(page)
         whole = await self._gateway.read(call.owner, call.generation)
         return replace_view(whole, options.after)
 
 
-def _course(call: Call, generation: str, options: Options, after: Cursor) -> Course:
-    return Course(call.owner, generation, after, options.format, options.heartbeat, options.max)
+def _course(call: Call, generation: str, options: Options) -> Course:
+    return Course(
+        owner=call.owner,
+        generation=generation,
+        framer=framer_of(options.encoding, options.profile),
+        after=options.after,
+        mode=options.mode,
+        heartbeat=options.heartbeat,
+        max=options.max,
+    )
 
 
 def _has_all(page: Page) -> bool:

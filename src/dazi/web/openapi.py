@@ -104,8 +104,18 @@ def _own_shapes() -> _Json:
         ),
         "Models": _object(
             object=_STRING,
-            data={"type": "array", "items": _object(id=_STRING, object=_STRING, created=_NUMBER, owned_by=_STRING)},
+            data={"type": "array", "items": _ref("Model")},
         ),
+        "Model": _object(id=_STRING, object=_STRING, created=_NUMBER, owned_by=_STRING),
+        "Completion": _object(
+            id=_STRING,
+            object=_STRING,
+            created=_NUMBER,
+            model=_STRING,
+            choices={"type": "array", "items": {"type": "object"}},
+            usage={"type": "object"},
+        ),
+        "OpenAIError": _object(error=_object(message=_STRING, type=_STRING, code=_STRING)),
         "Status": _object(status=_STRING),
     }
 
@@ -188,6 +198,20 @@ def _paths() -> _Json:
             )
         },
         "/v1/generations/{id}/abort": {"post": _operation("Stop a generation.", ended, parameters=[_ID])},
+        "/v1/chat/completions": {
+            "post": _operation(
+                "Answer a chat, in OpenAI's dialect.",
+                {
+                    "200": _answer("A chat.completion, or a stream of its chunks.", {**_STREAM, **_json("Completion")}),
+                    "5XX": _answer("The model failed before it began.", _json("OpenAIError")),
+                },
+                parameters=[_key(required=False)],
+                requestBody=_body("ChatRequest"),
+            )
+        },
+        "/v1/models/{name}": {
+            "get": _operation("A model.", {"200": _answer("It.", _json("Model"))}, parameters=[{**_ID, "name": "name"}])
+        },
         "/v1/models": {"get": _operation("The models.", {"200": _answer("They.", _json("Models"))})},
         "/health/live": {"get": _open("Whether the process runs.", _json("Status"))},
         "/health/ready": {"get": _open("Whether new starts are taken.", _json("Status"))},

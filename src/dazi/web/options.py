@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from starlette.datastructures import Headers, QueryParams
 
 from dazi.errors import InvalidRequest
 from dazi.log import START, Cursor
-from dazi.web.frames import Encoding, Format, Mode, Profile
+from dazi.web.frames import Encoding, Mode, Profile
 
 _POSITION = re.compile(r"(\d{1,9})-(\d{1,18})")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
-STREAM_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "max", "inband", "after"})
-POLL_OPTIONS = STREAM_OPTIONS | {"wait"}
+# Whose events: ours, or OpenAI's chunks.
+Dialect = Literal["dazi", "openai"]
+
+START_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "max", "inband", "after"})
+EVENTS_OPTIONS = START_OPTIONS | {"wait", "format"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a client asked for; numbers are seconds, clamped to their bounds."""
 
-    format: Format = field(default_factory=Format)
+    mode: Mode = "append"
+    encoding: Encoding = "ascii"
+    profile: Profile = "full"
+    dialect: Dialect = "dazi"
     heartbeat: int = 10
     max: int | None = None
     after: Cursor = START
@@ -39,11 +45,10 @@ def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str])
     choose, number = _choose(query), _number(query)
     choose("inband", ("0", "1"))
     return Options(
-        format=Format(
-            mode=choose("mode", get_args(Mode)),
-            encoding=choose("encoding", get_args(Encoding)),
-            profile=choose("profile", get_args(Profile)),
-        ),
+        mode=choose("mode", get_args(Mode)),
+        encoding=choose("encoding", get_args(Encoding)),
+        profile=choose("profile", get_args(Profile)),
+        dialect=choose("format", get_args(Dialect)),
         heartbeat=int(number("heartbeat", 10, least=1, most=60)),
         max=int(number("max", 0, least=1, most=3600)) or None,
         after=_read_position(headers, query),

@@ -51,6 +51,13 @@ class ChatRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
     response_format: dict[str, Any] | None = None  # Any: the dialect's
     logit_bias: dict[str, float] | None = None
     reasoning_effort: str | None = None
+    verbosity: str | None = None
+    thinking: dict[str, Any] | None = None  # Any: DeepSeek's, Zhipu's and Doubao's switch
+    enable_thinking: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None  # Any: vLLM's and SGLang's, passed through
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None  # Any: the caller's own
     n: Annotated[int, Meta(ge=1, le=1)] | None = None

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.types import Receive, Send
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
@@ -27,7 +28,7 @@ from dazi.events import Reasoning, Reconnect, Text
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view, replace_view
-from dazi.web.frames import HEARTBEAT, Format, framer_of, retry
+from dazi.web.frames import Mode, Wire
 
 Headers = list[tuple[bytes, bytes]]
 RequestResponseCycle = HttptoolsCycle | H11Cycle
@@ -41,16 +42,42 @@ _WINDOW = 0.05
 _WINDOW_PER_CHARACTER = 1 / 10_000
 
 
-@dataclass(frozen=True, slots=True)
+class Framing(Protocol):
+    """How a reader's events become bytes. `greeting` opens a stream; an empty `heartbeat` means that none are sent."""
+
+    heartbeat: bytes
+
+    def greeting(self) -> bytes:
+        """Write the first bytes."""
+        ...
+
+    def record(self, record: Record) -> bytes:
+        """Frame a record of a log."""
+        ...
+
+    def frame(self, event: Wire, cursor: Cursor | None = None) -> bytes:
+        """Frame any event; `cursor` becomes its id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """What a reader follows and how: whose generation, from where, in which format, and for how long."""
+    """What a reader follows and how: whose generation, from where, and in which dialect.
+
+    `heartbeat` and `max` (when to ask the client to attach again) are in seconds. One that does not `attach` again, since
+    its dialect has no word for it, stays through rotation and goodbye; when it leaves, the generation is aborted after
+    `grace` seconds (None: never) unless somebody reads it then.
+    """
 
     owner: str
     generation: str
+    framer: Framing
     after: Cursor = START
-    format: Format = field(default_factory=Format)
+    mode: Mode = "append"
     heartbeat: int = 10
     max: int | None = None
+    attaches: bool = True
+    grace: float | None = None
 
 
 class Readers:
@@ -136,7 +163,7 @@ class Reader:
         self._course = course
         self._send = send
         self._readers = readers
-        self._framer = framer_of(course.format.encoding, course.format.profile)
+        self._framer = course.framer
         self._cycle = _uvicorn_cycle(send)
         # The last position taken, and its epoch. What is taken is in `_frames` until it is written.
         self._epoch, self._position = course.after
@@ -161,7 +188,7 @@ class Reader:
         stop = self._gateway.observe(self._course.generation, self.on_record)
         self._readers.add(self)
         try:
-            self._frames = [retry()] if self._course.format.profile == "full" else []
+            self._frames = [self._framer.greeting()]
             await self._catch_up()
             await self._wait_over(receive)
         finally:
@@ -171,6 +198,8 @@ class Reader:
             if self._pump is not None:
                 self._pump.cancel()
                 await asyncio.gather(self._pump, return_exceptions=True)
+            if self._course.grace is not None:
+                self._gateway.abandon(self._course.generation, grace=self._course.grace)
 
     def on_record(self, record: Record) -> None:
         """Take a record as it is stored."""
@@ -196,13 +225,14 @@ class Reader:
         self._quiet += 1
         if self._course.max is not None and self._age >= self._course.max:
             self.leave()
-        elif self._quiet >= self._course.heartbeat and self._course.format.profile == "full":
+        elif self._quiet >= self._course.heartbeat and self._framer.heartbeat:
             self._beat()
 
     def leave(self) -> None:
         """Ask the client to attach again, and close."""
-        self._leaving = True
-        self.flush()
+        if self._course.attaches:
+            self._leaving = True
+            self.flush()
 
     def _can_write(self) -> bool:
         """Whether a write now neither suspends nor comes between the pump's."""
@@ -229,7 +259,7 @@ class Reader:
 
     def _beat(self) -> None:
         if self._can_write():
-            self._write(HEARTBEAT)
+            self._write(self._framer.heartbeat)
         elif self._cycle is None:
             self._wake()
 
@@ -268,9 +298,9 @@ class Reader:
 
     async def _push(self, body: bytes, *, ends: bool) -> None:
         if not body and not ends:
-            if self._quiet < self._course.heartbeat:
+            if self._quiet < self._course.heartbeat or not self._framer.heartbeat:
                 return
-            body = HEARTBEAT
+            body = self._framer.heartbeat
         async with asyncio.timeout(STALL):
             await self._send({"type": "http.response.body", "body": body, "more_body": not ends})
         self._quiet = 0
@@ -287,9 +317,9 @@ class Reader:
         """Wait until the stream has ended or the client has gone."""
         if self._cycle is not None:
             # uvicorn tells the end of the response as a disconnect, too: one wait, and no further task, for both.
-            await _disconnect(receive)
+            await disconnection(receive)
             return
-        waits = [asyncio.create_task(_disconnect(receive)), asyncio.create_task(self._wait_event())]
+        waits = [asyncio.create_task(disconnection(receive)), asyncio.create_task(self._wait_event())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -336,7 +366,7 @@ class ReplaceReader(Reader):
 
 def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
     """Make the reader that the course's mode asks for."""
-    return (ReplaceReader if course.format.mode == "replace" else Reader)(gateway, course, send, readers)
+    return (ReplaceReader if course.mode == "replace" else Reader)(gateway, course, send, readers)
 
 
 def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
@@ -344,6 +374,7 @@ def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
     return owner if isinstance(owner, RequestResponseCycle) else None
 
 
-async def _disconnect(receive: Receive) -> None:
+async def disconnection(receive: Receive) -> None:
+    """Wait until the client has gone, or the server is through with the response."""
     while (await receive())["type"] != "http.disconnect":
         pass
