@@ -396,6 +396,30 @@ async def test_a_connection_that_the_server_closed_while_idle_costs_a_second_try
     assert len(server.lines) == 2
 
 
+async def test_a_connection_that_is_just_closing_costs_a_second_try(mock: Mock, keeper: Keeper) -> None:
+    server = await mock(answers(HELLO, times=2))
+    async with client_of(server) as client:
+        await client.post(b"{}", Keeper())
+        client._pool.idle[0]._transport.close()
+        await client.post(b"{}", keeper)
+    assert keeper.body == b"Hello"
+    assert len(server.lines) == 2
+
+
+async def test_a_late_cancellation_does_not_touch_the_next_exchange(mock: Mock, keeper: Keeper) -> None:
+    """The connection may be taken again between the end of a response and the turn of the task that waited for it."""
+    server = await mock(answers(HELLO, times=2))
+    async with client_of(server) as client:
+        first = asyncio.create_task(client.post(b"{}", keeper))
+        await keeper.arrived.wait()
+        first.cancel()
+        second = Keeper()
+        await client.post(b"{}", second)
+        assert first.cancelled()
+    assert second.body == b"Hello"
+    assert len(server.lines) == 1
+
+
 async def test_a_connection_that_breaks_after_a_byte_is_no_second_try(mock: Mock, keeper: Keeper) -> None:
     async def script(line: Line) -> None:
         await answers(HELLO)(line)

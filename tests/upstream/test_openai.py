@@ -108,7 +108,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(key: str) -> None
         ("", "/v1/chat/completions"),
         ("/", "/v1/chat/completions"),
         ("/chat/completions", "/v1/chat/completions"),
-        ("/x?api-version=1", "/v1/x/chat/completions?api-version=1"),
+        ("/x%20y?api-version=1", "/v1/x%20y/chat/completions?api-version=1"),
     ],
 )
 async def test_the_endpoint_follows_the_base_url(suffix: str, target: str, mock: Mock) -> None:
@@ -294,6 +294,7 @@ async def test_a_server_that_does_not_stream_is_one_piece(ask: Ask, sink: Record
 UNFINISHED = {
     "no finish reason": stream(delta(content="x")),
     "[DONE] without a finish reason": stream(delta(content="x"), "[DONE]"),
+    "a finish reason that is none": stream(delta("null", content="x"), "[DONE]"),
     "a finish reason of another answer": stream(
         delta(content="x"), {"choices": [{"index": 1, "finish_reason": "stop"}]}, "[DONE]"
     ),

@@ -78,11 +78,11 @@ class Client:
     async def post(self, body: bytes, reader: Reader) -> None:
         """Send `body` and feed the response to `reader` until it is whole, or the reader has all of it."""
         request = (self._head % len(body), body)
-        for connection in self._pool.take_idle():
+        if self._pool.idle:
             try:
-                return await connection.exchange(request, reader, self._timeouts)
+                return await self._pool.idle.pop().exchange(request, reader, self._timeouts)
             except _StaleError:
-                break
+                pass  # the model has not seen it; a fresh connection is a first try
         connection = await self._connect()
         return await connection.exchange(request, reader, self._timeouts)
 
@@ -149,14 +149,6 @@ class _Pool:
         # Those between two exchanges, the latest last: it is the one least likely to be closed.
         self.idle: list[_Connection] = []
 
-    def take_idle(self) -> list[_Connection]:
-        """Take one that is idle, if there is one."""
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.is_open:
-                return [connection]
-        return []
-
     def forget(self, connection: _Connection) -> None:
         self.all.discard(connection)
         if connection in self.idle:
@@ -172,9 +164,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         # The response being read, or drained; None while idle.
         self._response: Response | None = None
-        # Done when the exchange is over; `_error` then tells how it failed. None before the first exchange.
-        self._over: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
+        # Done when the latest exchange is over; holds how it failed, if it did. None before the first.
+        self._over: asyncio.Future[Exception | None] | None = None
         # Whether an exchange went well on this connection: losing it then may be the server's idle timeout.
         self._is_used = False
         # When there was progress last, how long it may take until there is more, and from the next progress on.
@@ -184,28 +175,28 @@ class _Connection(asyncio.Protocol):
         # The one timer: looks for silence, ends the draining, ends the idling.
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it can still be written to, as far as known."""
-        return not self._transport.is_closing()
-
     async def exchange(self, request: tuple[bytes, bytes], reader: Reader, timeouts: Timeouts) -> None:
         """Send a request and see its response through."""
         # Not in `connection_made`: when connecting is cancelled, uvloop closes the transport without telling it.
         self._pool.all.add(self)
         self._response = Response(reader)
-        self._over = self._loop.create_future()
+        # Its own: when this task runs again, the connection may be in its next exchange.
+        over = self._over = self._loop.create_future()
         self._progress_at = monotonic()
         self._patience, self._next_patience = timeouts.first_token, timeouts.between_tokens
         self._look()
-        self._transport.writelines(request)
+        if self._transport.is_closing():
+            self.connection_lost(None)  # it was lost when nobody was listening
+        else:
+            self._transport.writelines(request)
         try:
-            await self._over
+            error = await over
         except BaseException:
-            self.abort()
+            if self._over is over:
+                self.abort()
             raise
-        if self._error is not None:
-            raise self._error
+        if error is not None:
+            raise error
 
     def abort(self) -> None:
         """Drop the connection at once; an exchange that is waiting fails."""
@@ -279,8 +270,7 @@ class _Connection(asyncio.Protocol):
         """Wake the task, unless it is awake already."""
         self._set_timer(None)
         if self._over is not None and not self._over.done():
-            self._error = error
-            self._over.set_result(None)
+            self._over.set_result(error)
 
     def _look(self) -> None:
         """See whether there was no progress for too long; look again when that may be."""
