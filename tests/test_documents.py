@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dazi import errors
+from dazi.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "src" / "dazi").rglob("*.py"))
@@ -63,6 +64,8 @@ REFUSALS = {
 # Defaults of error classes, where each use names a code of its own.
 UNSENT = {"bad_request", "forbidden", "unavailable"}
 
+# `upstream_key` is a setting, for all that it looks like a code.
+SETTINGS = frozenset(Settings.__struct_fields__)
 NODES = [(path, node) for path in MODULES for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
@@ -91,7 +94,7 @@ def codes_at(node: ast.AST) -> set[str]:
             return {code for key, value in pairs if literals(key) == {"code"} for code in literals(value)}
         case ast.Call(args=[first, *_]) if issubclass(class_called(node), errors.GenerationError):
             return literals(first)
-        case ast.Constant(value=str(text)) if re.fullmatch(r"upstream_[a-z]+", text):
+        case ast.Constant(value=str(text)) if re.fullmatch(r"upstream_[a-z]+", text) and text not in SETTINGS:
             return {text}
         case _:
             return set()
