@@ -15,7 +15,7 @@ from dazi.upstream.demo import DemoUpstream
 AT_ONCE = DemoUpstream(pace=math.inf)
 
 
-def asking(content: Any, *, model: str = "demo", **options: Any) -> Prompt:  # Any: the dialect's
+def asking(content: Any, model: str = "demo", **options: Any) -> Prompt:  # Any: the dialect's
     return Prompt(model, [{"role": "system", "content": "s"}, {"role": "user", "content": content}], options)
 
 
@@ -61,7 +61,7 @@ async def test_no_text_is_an_empty_answer() -> None:
 
 @pytest.mark.parametrize("option", ["max_tokens", "max_completion_tokens"])
 async def test_the_length_can_be_limited(option: str) -> None:
-    sink, finish = await answer(asking("x", **{option: 5}))
+    sink, finish = await answer(asking("x", "demo", **{option: 5}))
     assert (len(sink.pieces), finish.reason) == (5, "length")
 
 

@@ -389,7 +389,6 @@ GARBAGE = {
     "half JSON": stream('{"choices": [{"delta": {"content": "secret'),
     "no object": stream("[1]"),
     "wrong types": stream({"choices": [{"delta": {"content": 7}}]}),
-    "deep JSON": stream("[" * 100_000),
     "a web page": plain(200, b"<html>secret</html>", "text/html; charset=utf-8"),
     "no type": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret",
     "a document that is no JSON": plain(200, b"secret"),
@@ -405,6 +404,11 @@ async def test_garbage_is_garbage_and_is_not_repeated(response: bytes, ask: Ask,
     assert (error.code, error.retryable) == ("upstream_garbage", True)
     assert "secret" not in error.message
     assert sink.pieces == []
+
+
+@pytest.mark.parametrize("start", ["", '{"x": ', '{"error": '])
+async def test_json_that_is_too_deep_is_garbage(start: str, ask: Ask) -> None:
+    assert (await failure(ask(stream(start + "[" * 100_000)))).code == "upstream_garbage"
 
 
 async def test_what_was_said_before_garbage_stands(ask: Ask, sink: Recorder) -> None:

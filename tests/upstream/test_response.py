@@ -201,7 +201,9 @@ def test_of_an_endless_refusal_only_the_start_is_read() -> None:
     assert fails(head, *[chunk(b"x" * 10_000)] * 2).code == "upstream_unavailable"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>down</html>", b"[1]", b'"x"', b'{"error": 7}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>down</html>", b"[1]", b'"x"', b'{"error": 7}', b"\xff\xfe", b'{"x":' + b"[" * 16_000]
+)
 def test_a_refusal_without_a_code_tells_its_status_alone(body: bytes) -> None:
     assert fails(plain(503, body)).message == "The model's server answered 503."
 

@@ -13,7 +13,7 @@ before `generate` returns, so its `finally` blocks and `async with` blocks have 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from dazi.upstream import Finish, Prompt, Sink, Upstream
 
 # A `str` is a piece of the answer; a `Finish` says how it ended, and that it did.
 Yielded = str | Text | Reasoning | ToolCall | Finish
-Answerer = Callable[[Prompt], AsyncGenerator[Yielded, None]]
+Answerer = Callable[[Prompt], AsyncIterator[Yielded]]
 
 
 def from_generator(answer: Answerer) -> Upstream:

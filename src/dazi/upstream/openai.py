@@ -230,7 +230,7 @@ class _Answer:
         """Push what one chunk says; returns whether it said anything."""
         try:
             chunk = _decode(data)
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError) as exc:
             chunk = _leniently(data, exc)
         if chunk.error is not None or kind == "error":
             raise _told(data)
@@ -267,7 +267,7 @@ class _Answer:
         return bool(message.content or reasoning or message.tool_calls)
 
 
-def _leniently(data: str, problem: msgspec.DecodeError) -> _Chunk:
+def _leniently(data: str, problem: Exception) -> _Chunk:
     """Decode what msgspec does not: half a surrogate pair, which the next delta completes; and nothing at all."""
     if not data.strip():
         return _Chunk()  # an empty `data:` line, as a keep-alive
@@ -281,6 +281,6 @@ def _leniently(data: str, problem: msgspec.DecodeError) -> _Chunk:
 def _told(data: str) -> UpstreamError:
     try:
         word = error_code(json.loads(data))
-    except ValueError:
+    except (ValueError, RecursionError):
         word = ""
     return fault("upstream_error", f"The model's server reported an error{word}.")

@@ -238,7 +238,7 @@ class Response:
     def _refused(self) -> UpstreamError:
         try:
             word = error_code(msgspec.json.decode(self._refusal))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             word = ""
         code = _CODES_BY_STATUS.get(self._status) or _CODES_BY_HUNDREDS.get(self._status // 100, "upstream_garbage")
         return fault(code, f"The model's server answered {self._status}{word}.{_REMEDIES.get(code, '')}")
