@@ -1,3 +1,3 @@
 export { createSseParser, EventTooLarge, type Chunk, type ServerSentEvent, type SseParser } from './sse.js'
-export { createTypewriter, type Clock, type Frame, type Typewriter } from './typewriter.js'
+export { createTypewriter, type Frame, type Typewriter } from './typewriter.js'
 export { createUtf8Decoder, type Utf8Decoder } from './utf8.js'

@@ -171,6 +171,6 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
 }
 
 // `isView` and not `instanceof`: some hosts hand out buffers that another realm made.
-function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
+export function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
   return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : new Uint8Array(chunk)
 }

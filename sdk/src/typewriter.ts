@@ -8,6 +8,7 @@
  * - what frames say adds up: a frame's text is the first `kept` units of the last one's, and what is new.
  */
 
+import { systemClock, type Clock } from './clock.js'
 import { graphemeEnd } from './graphemes.js'
 
 export interface Frame {
@@ -17,13 +18,6 @@ export interface Frame {
   kept: number
   /** Whether this is the end. */
   done: boolean
-}
-
-/** The time, where a host or a test has its own. */
-export interface Clock {
-  now(): number
-  /** Call back after some milliseconds; answers how to cancel that. */
-  later(callback: () => void, milliseconds: number): () => void
 }
 
 export interface Typewriter {
@@ -50,17 +44,6 @@ const SPREAD = 800
 
 // After the end, a reader should not wait for a show.
 const DRAIN = 350
-
-declare const setTimeout: (callback: () => void, milliseconds: number) => unknown
-declare const clearTimeout: (timer: unknown) => void
-
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  later(callback, milliseconds) {
-    const timer = setTimeout(callback, milliseconds)
-    return () => clearTimeout(timer)
-  },
-}
 
 /** Make a typewriter that draws by `show`. */
 export function createTypewriter(show: (frame: Frame) => void, clock: Clock = systemClock): Typewriter {

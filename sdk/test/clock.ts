@@ -1,6 +1,6 @@
 /** A clock that only moves when told. */
 
-import type { Clock } from '../src/typewriter.js'
+import type { Clock } from '../src/clock.js'
 
 export interface ManualClock extends Clock {
   /** Let time pass; what is due happens in order. */

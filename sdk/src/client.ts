@@ -1,0 +1,252 @@
+/**
+ * A client for Dazi's gateway: the shell around stream.ts. It sends what that decides, and tells it what happens.
+ */
+
+import { isEnd, type Answer, type End, type WireEvent } from './answer.js'
+import type { Platform, PlatformRequest, Reception } from './platform.js'
+import { bytesOf, createSseParser, type Chunk, type SseParser } from './sse.js'
+import { begin, next, type Call, type Input, type Status } from './stream.js'
+import { createUtf8Decoder } from './utf8.js'
+
+export interface ClientOptions {
+  /** Where the gateway is, as in `https://example.com`. */
+  url: string
+  platform: Platform
+  /** Sent with every request. */
+  headers?: Record<string, string>
+}
+
+export interface Update extends Answer {
+  readonly status: Status
+  /** How it ended; null before that, and where it was only closed. */
+  readonly end: End | null
+  /** The generation's id, to attach to it again; "" until it is known. */
+  readonly generation: string
+}
+
+export interface Following {
+  /** Stop the generation, and the model. What was said stands. */
+  abort(): void
+  /** Follow no longer; the generation goes on. */
+  close(): void
+}
+
+export interface Client {
+  /**
+   * Ask, and follow the answer: `body` is a chat request. One answer is followed at a time: an earlier one is closed.
+   */
+  ask(body: object, onUpdate: (update: Update) => void, options?: { key?: string; replace?: boolean }): Following
+  /** Follow an answer that was asked for before, from its start. */
+  attach(generation: string, onUpdate: (update: Update) => void): Following
+}
+
+// Platforms cut at 60 s; before that the gateway asks to come back, which costs nothing.
+const MOST_SECONDS = 50
+const HEARTBEAT = 5
+const POLL_SECONDS = 20
+
+interface Question {
+  body: string
+  key: string
+  replace: boolean
+}
+
+export function createClient(options: ClientOptions): Client {
+  let polls = !options.platform.streams // remembered once a platform has shown that its streams are none
+  let current: Following | undefined
+
+  function followOnly(question: Question, generation: string, onUpdate: (update: Update) => void): Following {
+    if (current) current.close()
+    const remember = () => (polls = true)
+    return (current = follow(options, question, begin(polls, generation ? { generation } : undefined), onUpdate, remember))
+  }
+
+  return {
+    ask: (body, onUpdate, { key = randomKey(), replace = false } = {}) =>
+      followOnly({ body: JSON.stringify(body), key, replace }, '', onUpdate),
+    attach: (generation, onUpdate) => followOnly({ body: '', key: '', replace: false }, generation, onUpdate),
+  }
+}
+
+/** Not a secret: it only has to differ from the keys of the same owner. */
+function randomKey(): string {
+  let key = Date.now().toString(36)
+  while (key.length < 32) key += Math.random().toString(36).slice(2)
+  return key.slice(0, 32)
+}
+
+function follow(
+  { url, platform, headers }: ClientOptions,
+  question: Question,
+  start: ReturnType<typeof begin>,
+  onUpdate: (update: Update) => void,
+  onPolls: () => void,
+): Following {
+  let state = start
+  let cancelCall = () => {}
+  let cancelWake = () => {}
+  let shown: Update | undefined
+
+  function happen(input: Input): void {
+    const [after, effects] = next(state, input)
+    if (after.polls && !state.polls) onPolls()
+    state = after
+    for (const effect of effects) {
+      if (effect.type === 'call') call(effect.call)
+      else {
+        cancelWake()
+        if (effect.type === 'cancel') cancelCall()
+        else cancelWake = platform.clock.later(() => happen({ type: 'woke', chance: Math.random() }), effect.milliseconds)
+      }
+    }
+    if (state.status === 'ended' && !state.isAborting) stopWatching()
+    report()
+  }
+
+  function report(): void {
+    const { status, end, generation, answer } = state
+    if (shown && shown.status === status && shown.end === end && shown.generation === generation && seen === answer) return
+    seen = answer
+    shown = { ...answer, status, end, generation }
+    onUpdate(shown)
+  }
+
+  let seen = state.answer
+
+  function call(name: Call): void {
+    let isCurrent = true
+    const guard = (input: Input) => {
+      if (isCurrent) happen(input)
+    }
+    const cancel = platform.send(requestOf(name), name === 'start' || name === 'attach' ? streamReception(guard) : answerReception(name, guard))
+    cancelCall = () => {
+      isCurrent = false
+      cancel()
+    }
+  }
+
+  function requestOf(name: Call): PlatformRequest {
+    const path = state.generation ? `/${state.generation}` : ''
+    const mode = question.replace ? '&mode=replace' : ''
+    const stream = `?max=${MOST_SECONDS}&heartbeat=${HEARTBEAT}&inband=1${mode}`
+    const accept = { Accept: name === 'start' || name === 'attach' ? 'text/event-stream' : 'application/json' }
+    const get = (suffix: string): PlatformRequest => ({ method: 'GET', url: `${url}/v1/generations${path}${suffix}`, headers: { ...headers, ...accept }, streamed: name === 'attach' })
+    const post = (suffix: string, body: string): PlatformRequest => ({
+      method: 'POST',
+      url: `${url}/v1/generations${suffix}`,
+      headers: { ...headers, ...accept, 'Content-Type': 'application/json', ...(question.key ? { 'Idempotency-Key': question.key } : {}) },
+      body,
+      streamed: name === 'start',
+    })
+    if (name === 'start') return post(stream, question.body)
+    if (name === 'submit') return post('', question.body)
+    if (name === 'abort') return post(`${path}/abort`, '')
+    if (name === 'read') return get('')
+    if (name === 'attach') return get(`/events${stream}&after=${state.after}`)
+    return get(`/events?after=${state.after}&wait=${POLL_SECONDS}${mode}`)
+  }
+
+  const stopWatching = platform.watchVisibility((visible) => happen({ type: visible ? 'show' : 'hide' }))
+  happen({ type: 'open' })
+  return { abort: () => happen({ type: 'abort' }), close: () => happen({ type: 'close' }) }
+}
+
+function streamReception(happen: (input: Input) => void): Reception {
+  const parser = createSseParser()
+  let isEmpty = true
+
+  function take(chunk: Chunk): void {
+    happen({ type: 'heard' })
+    for (const input of inputsOf(parser, chunk)) happen(input)
+  }
+
+  return {
+    chunk(chunk) {
+      isEmpty = false
+      take(chunk)
+    },
+    end(status, body) {
+      if (status >= 400) return happen(refusalOf(status, body))
+      // 204: everything is here, says the gateway, but there was no end: read it.
+      if (status === 204) return happen({ type: 'garbled' })
+      if (isEmpty) take(body)
+      happen({ type: 'lost', late: isEmpty, chance: Math.random() })
+    },
+    fail: () => happen({ type: 'lost', chance: Math.random() }),
+  }
+}
+
+function inputsOf(parser: SseParser, chunk: Chunk): Input[] {
+  const inputs: Input[] = []
+  try {
+    for (const { data, id } of parser.feed(chunk)) inputs.push(inputOf(JSON.parse(data), id))
+  } catch {
+    inputs.push({ type: 'garbled' }) // no JSON, or an event without end
+  }
+  return inputs
+}
+
+function inputOf(event: WireEvent & Partial<Problem>, id: string): Input {
+  return event.type === 'error' ? refusal(event, 'error') : { type: 'event', event, id }
+}
+
+function answerReception(name: Call, happen: (input: Input) => void): Reception {
+  return {
+    chunk() {},
+    end(status, body) {
+      happen(status >= 400 ? refusalOf(status, body) : resultOf(name, body))
+    },
+    fail: () => happen({ type: 'lost', chance: Math.random() }),
+  }
+}
+
+/** What a gateway answers, after PROTOCOL.md, sections 2.1 and 2.3 to 2.5. */
+interface Result {
+  generation: string
+  status: string
+  events: WireEvent[]
+  next: string
+  error: { code: string; message: string; retryable: boolean } | null
+  finish_reason: string | null
+  usage: object | null
+}
+
+function resultOf(name: Call, body: Chunk): Input {
+  const result: Result | undefined = parse(body)
+  if (!result) return { type: 'lost', chance: Math.random() }
+  if (name === 'abort') return { type: 'aborted' }
+  if (name === 'submit') return { type: 'page', generation: result.generation, events: [], next: '0', status: 'running' }
+  if (name === 'poll') return { ...result, type: 'page' }
+  const { status: type, error, finish_reason, usage } = result
+  const end: unknown = { type, ...error, finish_reason, usage }
+  // The cast: `isEnd` has looked at the type, and the rest is as the protocol says.
+  return { type: 'truth', event: { ...result, type: 'snapshot' }, next: result.next, end: isEnd({ type }) ? (end as End) : null }
+}
+
+/** Section 6 of PROTOCOL.md. */
+interface Problem {
+  code: string
+  message: string
+  retryable: boolean
+  retry_after: number
+}
+
+function refusalOf(status: number, body: Chunk): Input {
+  const answer: { error?: Partial<Problem> } | undefined = parse(body)
+  if (answer && answer.error) return refusal(answer.error, `http_${status}`)
+  const retryable = status >= 500 || status === 429 || status === 408
+  return refusal({ message: `The gateway answered ${status}.`, retryable }, `http_${status}`) // a proxy on the way
+}
+
+function refusal({ code, message = '', retryable = false, retry_after = 0 }: Partial<Problem>, otherwise: string): Input {
+  return { type: 'refused', code: code || otherwise, message, retryable, seconds: retry_after }
+}
+
+/** JSON of any kind, which its callers name, or nothing where it is none. */
+function parse<T>(body: Chunk): T | undefined {
+  try {
+    return JSON.parse(typeof body === 'string' ? body : createUtf8Decoder().decode(bytesOf(body)))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,49 @@
+/** The real Python gateway, with the demo model, on a port of its own. */
+
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+
+const program = new URL('../../.venv/bin/dazi', import.meta.url).pathname
+
+export const hasGateway = existsSync(program)
+
+export interface Gateway {
+  url: string
+  stop(): Promise<void>
+}
+
+export async function startGateway(): Promise<Gateway> {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const server = spawn(program, ['serve', '--model', 'demo', '--port', String(port)], { stdio: 'ignore' })
+  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()))
+  await until(async () => (await fetch(`${url}/health/ready`)).ok)
+  return {
+    url,
+    async stop() {
+      server.kill('SIGKILL')
+      await exited
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
+  const address = probe.address()
+  await new Promise((resolve) => probe.close(resolve))
+  if (!address || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+const PATIENCE = 20_000
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (const start = Date.now(); ; ) {
+    const isMet = await condition().catch(() => false)
+    if (isMet) return
+    if (Date.now() - start > PATIENCE) throw new Error('The gateway did not start.')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
