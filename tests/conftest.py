@@ -16,6 +16,7 @@ import uvicorn
 from dazi.service import Limits
 from dazi.settings import Settings
 from dazi.upstream import Upstream
+from dazi.upstream.custom import Answerer
 from dazi.web.app import App, create_app
 
 
@@ -41,7 +42,7 @@ async def listening(asgi: Any, http: str = "httptools") -> AsyncIterator[int]:
     )
     # Not `serve()`: that would take the test runner's signal handlers.
     task = asyncio.create_task(server._serve(sockets=[listener]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.005)
     try:
         yield listener.getsockname()[1]
@@ -62,7 +63,7 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            models: Mapping[str, Upstream],
+            models: Mapping[str, Upstream | Answerer],
             *,
             settings: Settings | None = None,
             limits: Limits | None = None,

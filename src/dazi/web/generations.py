@@ -40,7 +40,7 @@ class Generations:
         request = read_start(body, default_model=self._gateway.models[0])
         opened = await self._gateway.start(call.owner, request.prompt, key=key, fingerprint=request.fingerprint)
         if wants_json(call.headers):
-            return await self._accepted(call.owner, opened.generation)
+            return await self._accepted(call, opened.generation)
         return await self._attach(call, opened.generation, options)
 
     async def events(self, call: Call) -> Reply | Course:
@@ -71,9 +71,9 @@ class Generations:
             )
         return _end_reply(*await self._gateway.abort_key(call.owner, key))
 
-    async def _accepted(self, owner: str, generation: str) -> Reply:
-        page = await self._gateway.read(owner, generation)
-        path = f"/v1/generations/{generation}/events"
+    async def _accepted(self, call: Call, generation: str) -> Reply:
+        page = await self._gateway.read(call.owner, generation)
+        path = f"{call.scope.get('root_path', '')}/v1/generations/{generation}/events"
         body = {"generation": generation, "status": status_of(page.end), "events": path}
         return json_reply(202, body, names(generation))
 
@@ -111,6 +111,7 @@ def _course(call: Call, generation: str, options: Options) -> Course:
         framer=framer_of(options.encoding, options.profile),
         after=options.after,
         mode=options.mode,
+        forgets=options.profile == "plain",
         heartbeat=options.heartbeat,
         max=options.max,
     )

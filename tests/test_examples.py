@@ -1,0 +1,138 @@
+"""The examples run, as they stand, under the servers that people use."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from tests.conftest import listening
+
+from dazi import Prompt, create_app
+from dazi.sse import Parser
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+QUESTION = {"messages": [{"role": "user", "content": "why so 早 👋🏽"}]}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, *command: str, port: int) -> Iterator[str]:
+    """Run a server as its README says, in the example's own folder."""
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=folder, stderr=subprocess.PIPE) as process:
+        try:
+            wait_listening(process, port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            break
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    stderr = process.stderr.read().decode() if process.stderr else ""
+    pytest.fail(f"The example does not listen: {stderr}")
+
+
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(event.data) for event in Parser().feed(body)]
+
+
+async def everything_works(url: str, text: str) -> None:
+    """Stream, replace, attach anew, poll, abort by key: what a team gets for its generator."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+        response = await client.post("/v1/generations", json=QUESTION)
+        events = events_of(response.content)
+        assert "".join(event["text"] for event in events if event["type"] == "text") == text
+        assert events[-1]["type"] == "done"
+        path = f"/v1/generations/{response.headers['dazi-generation']}"
+
+        again = await client.get(f"{path}/events", headers={"Last-Event-ID": "1-1"})
+        assert "".join(event["text"] for event in events_of(again.content) if event["type"] == "text") == text
+        replaced = await client.post("/v1/generations?mode=replace", json=QUESTION)
+        snapshots = [event for event in events_of(replaced.content) if event["type"] == "snapshot"]
+        assert snapshots[-1]["text"] == text
+        poll = await client.get(f"{path}/events?wait=5", headers={"Accept": "application/json"})
+        assert poll.json()["status"] == "done"
+        aborted = await client.post("/v1/generations/abort", headers={"Idempotency-Key": "k"})
+        assert aborted.json()["status"] == "aborted"
+        late = await client.post("/v1/generations", json=QUESTION, headers={"Idempotency-Key": "k"})
+        assert [event["type"] for event in events_of(late.content)] == ["started", "aborted"]
+
+
+@pytest.mark.parametrize("server", [("uvicorn", "--port", "{port}"), ("hypercorn", "--bind", "127.0.0.1:{port}")])
+async def test_a_generator_is_all_it_takes(server: tuple[str, ...]) -> None:
+    port = free_port()
+    command = [server[0], "custom_upstream:app", *(part.format(port=port) for part in server[1:])]
+    with running(EXAMPLES, *command, port=port) as url:
+        await everything_works(url, "WHY SO 早 👋🏽 ")
+
+
+async def test_dazi_mounts_in_fastapi() -> None:
+    port = free_port()
+    with running(EXAMPLES / "fastapi", "uvicorn", "app:app", "--port", str(port), port=port) as url:
+        await everything_works(f"{url}/ai", "你好，你问的是：why so 早 👋🏽 👨‍👩‍👧‍👦")
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            assert (await client.get("/hello")).json() == {"hello": "world"}
+            assert "<title>" in (await client.get("/ai/")).text
+
+
+async def test_dazi_stands_beside_django() -> None:
+    port = free_port()
+    with running(EXAMPLES / "django", "uvicorn", "asgi:application", "--port", str(port), port=port) as url:
+        await everything_works(f"{url}/ai", "Django says: why so 早 👋🏽")
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            assert (await client.get("/hello")).text == "hello from Django"
+
+
+async def count(prompt: Prompt) -> AsyncIterator[str]:
+    for number in range(len(str(prompt.messages))):
+        yield f"{number} "
+        await asyncio.sleep(0)
+
+
+async def pass_on(request: Any, call_next: Any) -> Any:
+    return await call_next(request)
+
+
+@asynccontextmanager
+async def behind(middleware: Any, **options: Any) -> AsyncIterator[str]:
+    outer = FastAPI()
+    outer.mount("/ai", create_app({"count": count}))
+    outer.add_middleware(middleware, **options)
+    async with listening(outer) as port:
+        yield f"http://127.0.0.1:{port}/ai"
+
+
+@pytest.mark.parametrize(
+    ("middleware", "options"), [(BaseHTTPMiddleware, {"dispatch": pass_on}), (GZipMiddleware, {"minimum_size": 1})]
+)
+async def test_behind_a_middleware_it_is_slower_but_never_wrong(middleware: type, options: dict[str, Any]) -> None:
+    text = "".join(f"{number} " for number in range(len(str(QUESTION["messages"]))))
+    async with behind(middleware, **options) as url:
+        await everything_works(url, text)
