@@ -38,7 +38,7 @@ async def listening(asgi: Any, http: str = "httptools") -> AsyncIterator[int]:
     """Serve any ASGI app by uvicorn; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(asgi, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=1)  # type: ignore[arg-type]  # its Literal of names
+        uvicorn.Config(asgi, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     )
     # Not `serve()`: that would take the test runner's signal handlers.
     task = asyncio.create_task(server._serve(sockets=[listener]))
