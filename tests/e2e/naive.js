@@ -27,7 +27,7 @@
         rest = keepsRest ? blocks.pop() : "";
         for (const block of blocks) {
           try {
-            const told = JSON.parse(block.replace("data: ", ""));
+            const told = JSON.parse(block.replace(/^data: /, ""));
             if (told.text !== undefined) shown = told.text;
           } catch {}
         }

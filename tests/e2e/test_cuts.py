@@ -6,23 +6,20 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import pytest
 from tests.conftest import Serve, Served
-from tests.e2e.client import FORMATS, Format, Held, Question, Reception, chunks, receive
+from tests.e2e.client import FORMATS, Format, Held, Question, Reception, receive
 from tests.e2e.proxy import Cut, CuttingProxy
+from tests.e2e.stepwise import Capture, Step, Stepwise, capture_all, held_after
 
 from dazi.events import Reasoning, ToolCall
 from dazi.upstream import Finish, Prompt, Sink
-from dazi.upstream.custom import Yielded, from_generator
 from dazi.upstream.demo import DemoUpstream
-
-# What is pushed in one step, and becomes one position. A tuple holds halves that the gateway joins.
-Step = str | tuple[str, ...] | Reasoning | ToolCall
 
 # Many pieces end where a careless client or gateway would lose or garble something.
 ANSWERS: dict[str, list[Step]] = {
@@ -43,69 +40,6 @@ ANSWERS: dict[str, list[Step]] = {
         *(Reasoning("还"), "!", "🎉"),
     ],
 }
-
-
-class Stepwise:
-    """A model that says its next piece when it is told to; `asked` counts the generations."""
-
-    def __init__(self, steps: list[Step]) -> None:
-        self._steps = steps
-        self._told = asyncio.Semaphore(0)
-        self.asked = 0
-        self.upstream = from_generator(self.answer)
-
-    def step(self) -> None:
-        self._told.release()
-
-    async def answer(self, _prompt: Prompt) -> AsyncGenerator[Yielded, None]:
-        self.asked += 1
-        for step in self._steps:
-            await self._told.acquire()
-            for piece in step if isinstance(step, tuple) else (step,):
-                yield piece
-        await self._told.acquire()
-
-
-@dataclass(slots=True)
-class Capture:
-    """A response as it came, byte for byte, and how far it has got."""
-
-    chosen: Format
-    raw: bytes = b""
-    held: Held = field(default_factory=Held)
-
-
-async def capture_all(question: Question, model: Stepwise, steps: int) -> list[Capture]:
-    """Read one generation in all formats at once, a step only when everybody has the one before."""
-    captures = [Capture(chosen) for chosen in FORMATS]
-    grown = asyncio.Condition()
-
-    async def read(capture: Capture) -> None:
-        async for chunk in chunks(question.port, question.request(Held(), capture.chosen)):
-            async with grown:
-                capture.raw += chunk
-                capture.held = held_after(capture.raw, capture.chosen)
-                grown.notify_all()
-
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        for capture in captures:
-            group.create_task(read(capture))
-        for position in range(1, steps + 1):
-            async with grown:
-                await grown.wait_for(lambda at=position: all(capture.held.position == at for capture in captures))  # type: ignore[misc]
-            model.step()
-    return captures
-
-
-def held_after(raw: bytes, chosen: Format, before: Held | None = None) -> Held:
-    """What a client holds when the line ends after these bytes."""
-    held = Held() if before is None else copy_of(before)
-    held.apply(chosen.events(Reception(raw).body))
-    return held
-
-
-def copy_of(held: Held) -> Held:
-    return Held(held.id, held.generation, held.text, held.reasoning, held.arguments, list(held.ends))
 
 
 def facts(held: Held) -> tuple[str, ...]:
@@ -133,7 +67,7 @@ async def test_a_cut_at_every_byte_and_a_resume_in_every_format_give_the_same_an
     model = Stepwise(steps)
     served = await serve({"m": model.upstream})
     question = Question(served.port, "every-byte")
-    captures = await capture_all(question, model, len(steps) + 1)
+    captures = await capture_all(question, model)
     known = states_by_id(captures)
     whole = captures[0].held
     assert set(known) == {"", *(f"1-{position}" for position in range(1, len(steps) + 3))}
@@ -167,7 +101,7 @@ async def test_a_resumed_stream_is_cut_at_every_byte_again(serve: Serve) -> None
     model = Stepwise(ANSWERS["mixed"])
     served = await serve({"m": model.upstream})
     question = Question(served.port, "again")
-    captures = await capture_all(question, model, len(ANSWERS["mixed"]) + 1)
+    captures = await capture_all(question, model)
     whole = captures[0].held
     middle = held_after(captures[0].raw[: len(captures[0].raw) // 2], captures[0].chosen)
     assert 2 < middle.position < whole.position - 1
@@ -228,7 +162,7 @@ async def survive(served: Served, name: str, text: str) -> None:
 async def test_a_tool_calls_own_id_does_not_hide_the_frames(serve: Serve) -> None:
     model = Stepwise([ToolCall(0, id="call_1", name="find", arguments="{}"), "ok"])
     served = await serve({"m": model.upstream})
-    captures = await capture_all(Question(served.port, "tool"), model, 3)
+    captures = await capture_all(Question(served.port, "tool"), model)
     assert {capture.held.id for capture in captures} == {"1-4"}
     polled = await served.client.get(
         f"/v1/generations/{captures[0].held.generation}/events", headers={"Accept": "application/json"}

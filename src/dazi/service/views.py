@@ -32,13 +32,19 @@ def append_view(page: Page) -> Iterator[Part]:
     yield from (_part(record) for record in end)
 
 
-def replace_view(page: Page, after: Cursor) -> Iterator[Part]:
-    """Tell the whole text, if the reader at `after` lacks any of it. `page` is read from the start."""
+def replace_view(page: Page, after: Cursor, *, insists: bool = False) -> Iterator[Part]:
+    """Tell the whole text, if the reader at `after` lacks any of it, and if it `insists` once more before the end.
+
+    `page` is read from the start.
+    """
     said, end = _split(page.records)
     if after == START:
         yield _part(said[0])
-    if len(said) > 1 and after != _place(said[-1]):
-        yield _place(said[-1]), fold(said).snapshot()
+    whole = [(_place(said[-1]), fold(said).snapshot())] if len(said) > 1 else []
+    if after != _place(said[-1]):
+        yield from whole
+    if insists and end:
+        yield from whole
     yield from (_part(record) for record in end)
 
 

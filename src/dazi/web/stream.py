@@ -66,7 +66,8 @@ class Course:
 
     `heartbeat` and `max` (when to ask the client to attach again) are in seconds. One that does not `attach` again, since
     its dialect has no word for it, stays through rotation and goodbye; when it leaves, the generation is aborted after
-    `grace` seconds (None: never) unless somebody reads it then.
+    `grace` seconds (None: never) unless somebody reads it then. To one that `forgets` (a parser that drops the frame which
+    a cut goes through) the last snapshot is sent twice.
     """
 
     owner: str
@@ -77,6 +78,7 @@ class Course:
     heartbeat: int = 10
     max: int | None = None
     attaches: bool = True
+    forgets: bool = False
     grace: float | None = None
 
 
@@ -361,7 +363,7 @@ class ReplaceReader(Reader):
     def _view(self, page: Page) -> Iterable[Part]:
         said = sum(len(record.event.text) for record in page.records if isinstance(record.event, Text | Reasoning))
         self._due = asyncio.get_running_loop().time() + _WINDOW + said * _WINDOW_PER_CHARACTER
-        return replace_view(page, Cursor(self._epoch, self._position))
+        return replace_view(page, Cursor(self._epoch, self._position), insists=self._course.forgets)
 
 
 def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
