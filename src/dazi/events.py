@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 def utf16_length(text: str) -> int:
@@ -27,9 +27,10 @@ def crc32(text: str) -> int:
 class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens as the upstream counted them."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
+    # Told also when zero: msgspec leaves out a default, but not what a factory makes.
+    prompt_tokens: int = field(default_factory=int)
+    completion_tokens: int = field(default_factory=int)
+    total_tokens: int = field(default_factory=int)
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
 

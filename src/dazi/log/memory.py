@@ -28,19 +28,25 @@ _EPOCH = 1
 _COALESCE = 2048
 # What a log weighs without its text: the object, its first span, its index entries.
 _BYTES_PER_LOG = 2048
+# What an event that is no text weighs without its arguments: three objects and a place in a list.
+_BYTES_PER_EVENT = 200
+# Pieces that wait to be joined with those before them. Loose ones cost an object each, joining each at once its square.
+_LOOSE_PIECES = 256
 
 
 class _Run:
     """Neighbouring pieces of text (or of reasoning): one string, and where in it each position ends."""
 
-    __slots__ = ("_ends", "_parts", "first", "kind", "length", "n")
+    __slots__ = ("_ends", "_joined", "_parts", "first", "kind", "length", "n")
 
     def __init__(self, first: int, piece: Text | Reasoning) -> None:
         self.first = first
         self.kind = type(piece)
         self.n = 0
         self.length = 0
+        # The text: first `_joined` strings of many pieces each, then the pieces since.
         self._parts: list[str] = []
+        self._joined = 0
         self._ends = array("I")
         self.add(piece)
 
@@ -51,11 +57,14 @@ class _Run:
     @property
     def text(self) -> str:
         if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
+            self._parts, self._joined = ["".join(self._parts)], 1
         return self._parts[0]
 
     def add(self, piece: Text | Reasoning) -> None:
         self._parts.append(piece.text)
+        if len(self._parts) - self._joined > _LOOSE_PIECES:
+            self._parts[self._joined :] = ["".join(self._parts[self._joined :])]
+            self._joined += 1
         self.length += len(piece.text)
         self._ends.append(self.length)
         self.n = piece.n
@@ -218,7 +227,7 @@ class MemoryLog:
     def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
         """As `append`, for one piece, at once."""
         log = self._check(generation, previous, epoch)
-        self._weigh(log, len(piece.arguments) if isinstance(piece, ToolCall) else len(piece.text))
+        self._weigh(log, _weight_of(piece))
         log.show(log.store(piece))
 
     async def end(self, generation: str, end: End) -> Record:
@@ -295,6 +304,12 @@ class MemoryLog:
         self._bytes -= log.size
         if log.draft.key is not None:
             del self._keys[log.draft.owner, log.draft.key]
+
+
+def _weight_of(piece: Piece) -> int:
+    text = piece.arguments if isinstance(piece, ToolCall) else piece.text
+    size = len(text) if text.isascii() else 2 * len(text)
+    return size + (4 if isinstance(piece, Text | Reasoning) else _BYTES_PER_EVENT)
 
 
 def _matches(log: _Generation, after: Cursor) -> bool:
