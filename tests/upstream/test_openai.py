@@ -335,6 +335,15 @@ async def test_an_answer_cut_at_any_byte_is_never_finished_before_its_finish_rea
         assert sink.said in {"", "ab"}
 
 
+async def test_done_ends_the_answer_though_the_server_holds_the_line(mock: Mock, upstream_of: UpstreamOf) -> None:
+    async def script(line: Line) -> None:
+        await answers(STREAM_HEAD, event(STOP), event("[DONE]"))(line)
+        await line.reader.read()
+
+    upstream = upstream_of(await mock(script))
+    assert await asyncio.wait_for(upstream.generate(PROMPT, Recorder()), SOON) == Finish("stop")
+
+
 async def test_silence_after_the_finish_reason_is_a_finish(mock: Mock, upstream_of: UpstreamOf) -> None:
     async def script(line: Line) -> None:
         await answers(STREAM_HEAD, event(STOP))(line)
