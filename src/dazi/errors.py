@@ -14,7 +14,8 @@ DaziError
 ├── LogError
 │   ├── Closed              the log has ended; nothing can follow the end
 │   ├── OutOfOrder          `previous` is not the last position, or another writer has taken over
-│   └── Unknown             there is no such log
+│   ├── Unknown             there is no such log
+│   └── StoreUnavailable    the store cannot be reached, or cannot take more; what it holds may be safe
 ├── EventTooLarge           a server-sent event grew past the parser's limit
 └── ConfigError             a setting is wrong; the program cannot start with it
 ```
@@ -145,6 +146,10 @@ class Unknown(LogError):
     def __init__(self, generation: str) -> None:
         self.generation = generation
         super().__init__(f"There is no generation {generation}; it may have expired.")
+
+
+class StoreUnavailable(LogError):
+    """The store behind a log cannot be reached or cannot take more. The sentence says what happened, without secrets."""
 
 
 class EventTooLarge(DaziError):

@@ -13,7 +13,7 @@ Laws, which every backend's contract suite checks:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -108,7 +108,10 @@ class Log(Protocol):
         ...
 
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""
+        """Call `observer` with each record stored from now on; returns what ends that.
+
+        Raises `Unknown` where that can be known without waiting.
+        """
         ...
 
 
@@ -122,3 +125,51 @@ class AppendsNow(Protocol):
 
 class ImmediateLog(Log, AppendsNow, Protocol):
     """A log with both powers, as memory's."""
+
+
+class Leases(Protocol):
+    """The power of a log that outlives its writers: it knows which of them are gone.
+
+    `create` gives its writer a lease under the epoch that it returns. Laws: times are the store's, or monotonic; a lease
+    that is not renewed in time runs out; whoever ends such a log takes the next epoch, so that its old writer, should it wake up,
+    finds every append refused (`OutOfOrder`, or `Closed`).
+    """
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which a lease holds."""
+        ...
+
+    async def renew(self, held: Mapping[str, int]) -> frozenset[str]:
+        """Prolong the leases of these generations, by the epochs they are held under; returns those that are lost."""
+        ...
+
+    async def sweep(self) -> tuple[str, ...]:
+        """End every log whose lease ran out, `failed` with `producer_lost`, and forget what has expired.
+
+        Returns the generations that it ended. Any number of nodes may sweep at once; each log is ended once.
+        """
+        ...
+
+
+class Summary(Struct, frozen=True):
+    """One log, as the operator's list shows it. `created` is in Unix seconds; nothing of what was said is in it."""
+
+    generation: str
+    owner: str
+    model: str
+    created: int
+    status: str
+    position: int
+
+
+class Shelf(Protocol):
+    """The power of a log that can be looked through and cleared, for operators and for privacy requests."""
+
+    async def list(self, *, owner: str | None = None, limit: int = 100) -> tuple[Summary, ...]:
+        """List the newest logs, of one owner or of all."""
+        ...
+
+    async def erase(self, owner: str) -> int:
+        """Forget everything of an owner; what runs is ended first. Returns how many logs that were."""
+        ...
