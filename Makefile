@@ -38,11 +38,13 @@ docs: ## check that every link and anchor in the documents leads somewhere
 
 sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 	@test -f sdk/package.json || { echo "make sdk: there is no sdk/package.json, so there is nothing to build." >&2; exit 1; }
-	@cd sdk && npm ci --no-audit --no-fund && npm run build
+	@command -v npm >/dev/null || { echo "make sdk: npm is missing; install Node.js 20 or newer." >&2; exit 1; }
+	@cd sdk && npm ci --silent --no-audit --no-fund && npm run --silent build
 
 lock: ## pin the newest versions of all dependencies in constraints.txt
 	@sh scripts/lock
 
 clean: ## remove .venv and everything else that was made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf sdk/node_modules sdk/dist sdk/miniprogram_dist tests/foreign/node_modules
+	@find src tests bench scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +
