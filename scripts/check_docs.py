@@ -4,7 +4,7 @@ Laws: only files that git knows, or would add, are read; text inside code is no 
 of other hosts are not asked, so the check needs no network.
 """
 
-# ruff: noqa: INP001  # a script, no package
+# a script, no package
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> int:
 def documents(root: Path) -> list[Path]:
     """Return the Markdown files that git knows, or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout  # noqa: S603  # a constant
+    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout  # a constant
     return sorted(root / name for name in set(names.splitlines()) if (root / name).exists())
 
 
