@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -151,7 +151,7 @@ async def receive(port: int, request: bytes) -> bytes:
     return bytes(received)
 
 
-async def chunks(port: int, request: bytes) -> Any:  # Any: mypy has no short name for an async generator of bytes
+async def chunks(port: int, request: bytes) -> AsyncGenerator[bytes, None]:
     """Send a request and yield what comes until the line ends, however it does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
@@ -60,9 +61,9 @@ Mock = Callable[..., Awaitable[MockModel]]
 
 @pytest.fixture
 async def mock(stack: AsyncExitStack) -> Mock:
-    """Start a mock of a model's server: `await mock("He", "llo", …)`, see `MockModel`."""
+    """Start a mock of a model's server: `await mock(["He", "llo"], …)`, see `MockModel`."""
 
-    async def start(*pieces: str, **options: object) -> MockModel:
-        return await stack.enter_async_context(MockModel(*pieces, **options))  # type: ignore[arg-type]  # as MockModel's
+    async def start(pieces: Sequence[str], **options: Any) -> MockModel:  # Any: as MockModel's
+        return await stack.enter_async_context(MockModel(pieces, **options))
 
     return start

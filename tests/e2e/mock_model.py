@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -21,11 +21,14 @@ class MockModel:
         holds_head: whether it waits for `release` before it sends anything at all.
         status: an error to answer instead.
 
-    Attributes: `requests` (their heads and bodies), and of them those `open`, `aborted` by the client, and `done`.
+    Attributes: `connections`, and `requests` (heads and bodies) that came; of the latter those `open`, `aborted` by the
+    client, and `done`.
     """
 
-    def __init__(self, *pieces: str, pace: float = 0.0, holds_head: bool = False, status: int = 200) -> None:
-        self._pieces = pieces
+    def __init__(
+        self, pieces: Sequence[str], *, pace: float = 0.0, holds_head: bool = False, status: int = 200
+    ) -> None:
+        self.pieces = pieces
         self._pace = pace
         self._holds_head = holds_head
         self.status = status
@@ -38,6 +41,7 @@ class MockModel:
         self.done = 0
         # Requests that have come to the place where the answer waits.
         self.waiting = 0
+        self.connections = 0
         self.port = 0
 
     @property
@@ -72,31 +76,32 @@ class MockModel:
         self._tasks.add(asyncio.ensure_future(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        first = b""
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
-                    self.requests.append(await _request(reader))
-                    await self._watch(reader, writer)
+                    self.requests.append(await _request(reader, first))
+                    first = await self._watch(reader, writer)
         finally:
             writer.close()
 
-    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer, and see at once if the client goes away meanwhile."""
+    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Answer, and see at once if the client goes away meanwhile; returns what came of its next request."""
         await self._count(open=1)
         answering = asyncio.create_task(self._answer(writer))
-        # The client sends nothing while it waits for its answer, so whatever is read is the end.
-        leaving = asyncio.create_task(reader.read(1))
+        reading = asyncio.create_task(reader.read(1))
         try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            is_done = answering.done() and answering.exception() is None
-            await self._count(open=-1, done=int(is_done), aborted=int(not is_done))
-            if not is_done:
-                raise ConnectionResetError
+            await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # What `read` may have taken of the next request is given back by never letting it finish.
-            for task in (answering, leaving):
-                task.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
+            is_done = answering.done() and not answering.cancelled() and answering.exception() is None
+            answering.cancel()
+            reading.cancel()
+            _, first = await asyncio.gather(answering, reading, return_exceptions=True)
+            await self._count(open=-1, done=int(is_done), aborted=int(not is_done))
+        if not is_done:
+            raise ConnectionResetError
+        return first if isinstance(first, bytes) else b""
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         if self._holds_head:
@@ -106,7 +111,7 @@ class MockModel:
             writer.write(b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n" % (self.status, len(body)) + body)
             return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for piece in self._pieces:
+        for piece in self.pieces:
             if piece:
                 _say(writer, {"content": piece})
                 await asyncio.sleep(self._pace)
@@ -138,8 +143,8 @@ def _say(writer: asyncio.StreamWriter, delta: dict[str, str], finish: str | None
     writer.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-async def _request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:  # Any: JSON
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+async def _request(reader: asyncio.StreamReader, first: bytes) -> tuple[str, dict[str, Any]]:  # Any: JSON
+    head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
     length = next(
         int(line.partition(":")[2]) for line in head.split("\r\n") if line.lower().startswith("content-length")
     )
