@@ -102,6 +102,19 @@ def test_a_forbidden_import_is_found(skeleton: Path, importer: str, imported: st
 # A name leaves this table only with a major version.
 EXPORTS: dict[str, list[str]] = {
     "dazi": ["Finish", "Gateway", "Limits", "Prompt", "Reasoning", "Text", "ToolCall", "Upstream", "create_app"],
+    "dazi.client": [
+        "Answer",
+        "AsyncAnswer",
+        "AsyncClient",
+        "Client",
+        "ClientError",
+        "Corrupted",
+        "NotAGateway",
+        "Patience",
+        "Replaced",
+        "Standing",
+        "Unreachable",
+    ],
     "dazi.sse": ["DEFAULT_LIMIT", "Parser", "ServerSentEvent", "comment", "encode"],
 }
 
