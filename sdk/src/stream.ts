@@ -111,7 +111,7 @@ export function next(state: StreamState, input: Input): Step {
     case 'refused':
       return refuse(state, input)
     case 'lost':
-      return lose({ ...state, polls: state.polls || !!input.late || isSilentStream(state) }, input.chance)
+      return lose({ ...state, polls: state.polls || !!input.late || isRefusedStream(state) }, input.chance)
     case 'woke':
       return wake(state, input.chance)
     case 'hide':
@@ -153,14 +153,25 @@ function isSilentStream(state: StreamState): boolean {
   return isStream(state.call) && !state.isHeard
 }
 
+/** Some debuggers fail whatever asks for chunks; a network that is down fails polls as well. */
+function isRefusedStream(state: StreamState): boolean {
+  return isSilentStream(state) && state.failures >= 3
+}
+
 function takeEvent(state: StreamState, event: WireEvent, id: string): Step {
-  if (event.type === 'reconnect') return state.isMoved ? connect(state) : lose(state, 0)
+  if (event.type === 'reconnect') return comeBack(state)
   if (event.type !== 'snapshot' && isCovered(id, state.after)) return [state, []]
   const answer = fold(state.answer, event)
   if (!isProven(answer, event)) return doubt(state)
   const generation = event.type === 'started' && event.generation ? event.generation : state.generation
   const moved = { ...state, answer, generation, after: id || state.after, isMoved: true, failures: 0 }
   return isEnd(event) ? finish(moved, event) : [moved, []]
+}
+
+/** The gateway asked for it: no failure. Where nothing was said since the last time, not too fast. */
+function comeBack(state: StreamState): Step {
+  if (state.isMoved) return connect(state)
+  return [{ ...state, call: 'none' }, [{ type: 'cancel' }, { type: 'wake', milliseconds: POLL_GAP }]]
 }
 
 /** Whether the position is one that the answer has already. */

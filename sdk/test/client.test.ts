@@ -10,13 +10,13 @@ const CALM: Faults = { drop: 0, refuse: 0, hide: 0, late: false, streams: true }
 
 const PROFILES: Record<string, Faults> = {
   calm: CALM,
-  drops: { ...CALM, drop: 0.05, refuse: 0.1 },
-  background: { ...CALM, hide: 0.02, drop: 0.02 },
+  drops: { ...CALM, drop: 0.02, refuse: 0.1 },
+  background: { ...CALM, hide: 0.02, drop: 0.01 },
   'no chunks': { ...CALM, late: true },
   polls: { ...CALM, streams: false, refuse: 0.1 },
 }
 
-const RUNS = Number(process.env['DAZI_RUNS'] || 8)
+const RUNS = Number(process.env['DAZI_RUNS'] || 40)
 
 let gateway: Gateway
 
@@ -39,7 +39,8 @@ function ended(client: Client, body: object, options?: { replace?: boolean }): P
 }
 
 async function truthOf(generation: string): Promise<{ status: string; text: string; crc32: number; n: number }> {
-  return (await fetch(`${gateway.url}/v1/generations/${generation}`)).json()
+  const response = await fetch(`${gateway.url}/v1/generations/${generation}`)
+  return JSON.parse(await response.text())
 }
 
 async function checkRun(name: string, faults: Faults, seed: number): Promise<void> {

@@ -1,12 +1,13 @@
-/** The real Python gateway, with the demo model, on a port of its own. */
+/** The real Python gateway, with the demo model, fast, on a port of its own. */
 
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 
-const program = new URL('../../.venv/bin/dazi', import.meta.url).pathname
+const python = new URL('../../.venv/bin/python', import.meta.url).pathname
+const program = new URL('gateway.py', import.meta.url).pathname
 
-export const hasGateway = existsSync(program)
+export const hasGateway = existsSync(python)
 
 export interface Gateway {
   url: string
@@ -16,7 +17,7 @@ export interface Gateway {
 export async function startGateway(): Promise<Gateway> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = spawn(program, ['serve', '--model', 'demo', '--port', String(port)], { stdio: 'ignore' })
+  const server = spawn(python, [program, String(port)], { stdio: ['ignore', 'ignore', 'inherit'] })
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()))
   await until(async () => (await fetch(`${url}/health/ready`)).ok)
   return {
