@@ -37,7 +37,7 @@ _WORTH_CUTTING = 2048
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_ENDS = "\r\n"
 _NOT_IN_ID = "\r\n\0"
-_CR, _LF = b"\r\n"  # as numbers: `10 in chunk` is eight times as fast as `b"\n" in chunk`
+_NUL, _CR, _LF = b"\0\r\n"  # as numbers: `10 in chunk` is eight times as fast as `b"\n" in chunk`
 
 
 class ServerSentEvent(NamedTuple):
@@ -241,7 +241,7 @@ class Parser:
                 self._held += len(line)
             case b"event":
                 self._type = value.decode("utf-8", "replace")
-            case b"id" if b"\0" not in value:  # "If the field value does not contain U+0000 NULL"
+            case b"id" if _NUL not in value:  # "If the field value does not contain U+0000 NULL"
                 self._id = value.decode("utf-8", "replace")
             # "If the field value consists of only ASCII digits": isdigit() of bytes, unlike of str, asks just that.
             case b"retry" if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
