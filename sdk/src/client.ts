@@ -5,7 +5,7 @@
 import { isEnd, type Answer, type End, type WireEvent } from './answer.js'
 import type { Platform, PlatformRequest, Reception } from './platform.js'
 import { bytesOf, createSseParser, type Chunk, type SseParser } from './sse.js'
-import { begin, next, type Call, type Input, type Status } from './stream.js'
+import { begin, isStream, next, type Call, type Effect, type Input, type Status, type StreamState } from './stream.js'
 import { createUtf8Decoder } from './utf8.js'
 
 export interface ClientOptions {
@@ -76,79 +76,76 @@ function randomKey(): string {
 }
 
 function follow(
-  { url, platform, headers }: ClientOptions,
+  options: ClientOptions,
   question: Question,
-  start: ReturnType<typeof begin>,
+  start: StreamState,
   onUpdate: (update: Update) => void,
   onPolls: () => void,
 ): Following {
+  const { platform } = options
   let state = start
+  let told: StreamState | undefined // what the last update said
   let cancelCall = () => {}
   let cancelWake = () => {}
-  let shown: Update | undefined
 
   function happen(input: Input): void {
     const [after, effects] = next(state, input)
     if (after.polls && !state.polls) onPolls()
     state = after
-    for (const effect of effects) {
-      if (effect.type === 'call') call(effect.call)
-      else {
-        cancelWake()
-        if (effect.type === 'cancel') cancelCall()
-        else cancelWake = platform.clock.later(() => happen({ type: 'woke', chance: Math.random() }), effect.milliseconds)
-      }
-    }
+    effects.forEach(act)
     if (state.status === 'ended' && !state.isAborting) stopWatching()
-    report()
+    if (told && isSame(told, state)) return
+    told = state
+    onUpdate({ ...state.answer, status: state.status, end: state.end, generation: state.generation })
   }
 
-  function report(): void {
-    const { status, end, generation, answer } = state
-    if (shown && shown.status === status && shown.end === end && shown.generation === generation && seen === answer) return
-    seen = answer
-    shown = { ...answer, status, end, generation }
-    onUpdate(shown)
+  function act(effect: Effect): void {
+    if (effect.type === 'call') return call(effect.call)
+    cancelWake()
+    if (effect.type === 'cancel') cancelCall()
+    else cancelWake = platform.clock.later(() => happen({ type: 'woke', chance: Math.random() }), effect.milliseconds)
   }
-
-  let seen = state.answer
 
   function call(name: Call): void {
     let isCurrent = true
-    const guard = (input: Input) => {
+    const happenHere = (input: Input) => {
       if (isCurrent) happen(input)
     }
-    const cancel = platform.send(requestOf(name), name === 'start' || name === 'attach' ? streamReception(guard) : answerReception(name, guard))
+    const reception = isStream(name) ? streamReception(happenHere) : answerReception(name, happenHere)
+    const cancel = platform.send(requestOf(name, options, question, state), reception)
     cancelCall = () => {
       isCurrent = false
       cancel()
     }
   }
 
-  function requestOf(name: Call): PlatformRequest {
-    const path = state.generation ? `/${state.generation}` : ''
-    const mode = question.replace ? '&mode=replace' : ''
-    const stream = `?max=${MOST_SECONDS}&heartbeat=${HEARTBEAT}&inband=1${mode}`
-    const accept = { Accept: name === 'start' || name === 'attach' ? 'text/event-stream' : 'application/json' }
-    const get = (suffix: string): PlatformRequest => ({ method: 'GET', url: `${url}/v1/generations${path}${suffix}`, headers: { ...headers, ...accept }, streamed: name === 'attach' })
-    const post = (suffix: string, body: string): PlatformRequest => ({
-      method: 'POST',
-      url: `${url}/v1/generations${suffix}`,
-      headers: { ...headers, ...accept, 'Content-Type': 'application/json', ...(question.key ? { 'Idempotency-Key': question.key } : {}) },
-      body,
-      streamed: name === 'start',
-    })
-    if (name === 'start') return post(stream, question.body)
-    if (name === 'submit') return post('', question.body)
-    if (name === 'abort') return post(`${path}/abort`, '')
-    if (name === 'read') return get('')
-    if (name === 'attach') return get(`/events${stream}&after=${state.after}`)
-    return get(`/events?after=${state.after}&wait=${POLL_SECONDS}${mode}`)
-  }
-
   const stopWatching = platform.watchVisibility((visible) => happen({ type: visible ? 'show' : 'hide' }))
   happen({ type: 'open' })
   return { abort: () => happen({ type: 'abort' }), close: () => happen({ type: 'close' }) }
+}
+
+function isSame(one: StreamState, other: StreamState): boolean {
+  return one.answer === other.answer && one.status === other.status && one.end === other.end && one.generation === other.generation
+}
+
+/** Sections 2.1 to 2.6 of PROTOCOL.md. */
+function requestOf(call: Call, { url, headers }: ClientOptions, { body, key, replace }: Question, state: StreamState): PlatformRequest {
+  const mode = replace ? '&mode=replace' : ''
+  const stream = `?max=${MOST_SECONDS}&heartbeat=${HEARTBEAT}&inband=1${mode}`
+  const path = {
+    start: stream,
+    submit: '',
+    attach: `/events${stream}&after=${state.after}`,
+    poll: `/events?after=${state.after}&wait=${POLL_SECONDS}${mode}`,
+    read: '',
+    abort: '/abort',
+  }[call]
+  const base = `${url}/v1/generations${state.generation && `/${state.generation}`}`
+  const accept = { ...headers, Accept: isStream(call) ? 'text/event-stream' : 'application/json' }
+  const request = { url: base + path, streamed: isStream(call) }
+  if (call === 'attach' || call === 'poll' || call === 'read') return { ...request, method: 'GET', headers: accept }
+  const keyed = { ...accept, 'Content-Type': 'application/json', ...(key && { 'Idempotency-Key': key }) }
+  return { ...request, method: 'POST', headers: keyed, body: call === 'abort' ? '' : body }
 }
 
 function streamReception(happen: (input: Input) => void): Reception {

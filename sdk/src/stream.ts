@@ -145,7 +145,7 @@ function dueCall(state: StreamState): Call {
   return state.polls ? 'poll' : 'attach'
 }
 
-function isStream(call: Call | 'none'): boolean {
+export function isStream(call: Call | 'none'): boolean {
   return call === 'start' || call === 'attach'
 }
 

@@ -11,6 +11,8 @@ const PARTS = [
   { row: '`dazi/utf8`', source: "export * from './src/utf8.ts'", limit: 1.2 },
   { row: '`dazi/sse` with `dazi/utf8`', source: "export { createSseParser } from './src/sse.ts'", limit: 2 },
   { row: '`dazi/typewriter`', source: "export { createTypewriter } from './src/typewriter.ts'", limit: 2.3 },
+  { row: 'the client for WeChat, with all of it but the typewriter', source: "export * from './src/client.ts'; export * from './src/platform/wx.ts'", limit: 6 },
+  { row: 'the client for WeChat, with the typewriter', source: "export * from './src/client.ts'; export * from './src/platform/wx.ts'; export * from './src/typewriter.ts'", limit: 7.5 },
 ]
 
 async function kilobytes(source: string): Promise<number> {
