@@ -1,4 +1,4 @@
-"""Clients that others wrote work unchanged. Their versions are in docs/clients.md, and pinned where they are installed."""
+"""Clients that others wrote work unchanged. Their versions are in docs/clients.md and pinned where they are installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,12 @@ class TestNode:
         told = await run_node(node_clients, which, served.url, start.json()["generation"])
         assert told["text"] == TEXT
         assert told.get("closed", True)
+
+
+def test_the_versions_in_the_docs_are_those_that_run() -> None:
+    table = (FOREIGN.parent.parent / "docs" / "clients.md").read_text("utf-8")
+    pinned = json.loads((FOREIGN / "package.json").read_text("utf-8"))["dependencies"]
+    installed = {name: metadata.version(name) for name in ("openai", "httpx-sse")}
+    for name, version in [*pinned.items(), *installed.items()]:
+        row = next(line for line in table.splitlines() if f"`{name}`" in line and version in line)
+        assert row

@@ -41,7 +41,7 @@ async for piece in answer:
 | 汉字的字节中间 | 等到下一块，再显示 |
 | 表情的中间 👩‍👩‍👦 | 一样 |
 | 网络断开 | 从断开的位置继续 |
-| 服务重启 | 已经写下的都在 |
+| 平台自己重试 | 还是同一份回答 |
 
 > “Whatever is cut is joined again; nothing is shown twice.”
 
