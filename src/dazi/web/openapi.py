@@ -168,6 +168,10 @@ def _body(shape: str) -> _Json:
 
 
 def _paths() -> _Json:
+    return {**_generation_paths(), **_openai_paths(), **_operation_paths()}
+
+
+def _generation_paths() -> _Json:
     stream = _answer("The events, as they come.", _STREAM)
     ended = {"200": _answer("The terminal event that won.", _json("End"))}
     return {
@@ -198,6 +202,11 @@ def _paths() -> _Json:
             )
         },
         "/v1/generations/{id}/abort": {"post": _operation("Stop a generation.", ended, parameters=[_ID])},
+    }
+
+
+def _openai_paths() -> _Json:
+    return {
         "/v1/chat/completions": {
             "post": _operation(
                 "Answer a chat, in OpenAI's dialect.",
@@ -213,6 +222,11 @@ def _paths() -> _Json:
             "get": _operation("A model.", {"200": _answer("It.", _json("Model"))}, parameters=[{**_ID, "name": "name"}])
         },
         "/v1/models": {"get": _operation("The models.", {"200": _answer("They.", _json("Models"))})},
+    }
+
+
+def _operation_paths() -> _Json:
+    return {
         "/health/live": {"get": _open("Whether the process runs.", _json("Status"))},
         "/health/ready": {"get": _open("Whether new starts are taken.", _json("Status"))},
         "/openapi.json": {"get": _open("This document.", {"application/json": {"schema": {"type": "object"}}})},
