@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import subprocess
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
@@ -32,21 +37,42 @@ def find_chromium() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the browser once, which takes a second; gives the address where it is driven."""
+    home = tmp_path_factory.mktemp("chromium")
+    where = [f"--user-data-dir={home}", "--headless", "--remote-debugging-port=0", "about:blank"]
+    with subprocess.Popen([find_chromium(), *_ARGUMENTS, *where], stdout=DEVNULL, stderr=PIPE, text=True) as process:
+        lines: Iterable[str] = process.stderr or ()
+        address = next((match[1] for line in lines if (match := re.search(r"listening on (ws:\S+)", line))), None)
+        # What else it has to say is thrown away, or the pipe would fill up and stop it.
+        rest = threading.Thread(target=lambda: deque(lines, maxlen=0))
+        rest.start()
+        try:
+            yield address or pytest.fail("Chromium does not start.")
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            rest.join()
+
+
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=_ARGUMENTS)
+        browser = await playwright.chromium.connect_over_cdp(chromium)
         yield browser
+        for context in browser.contexts[1:]:  # the first is the browser's own
+            await context.close()
         await browser.close()
 
 
 @pytest.fixture
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A tab in which no script may fail and no policy be violated, unseen."""
-    page = await browser.new_page()
+    """A tab, with nothing left of the tests before, in which no script may fail unseen."""
+    context = await browser.new_context()
     faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    yield await context.new_page()
     assert not faults
 
 
