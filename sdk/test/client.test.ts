@@ -16,7 +16,7 @@ const PROFILES: Record<string, Faults> = {
   polls: { ...CALM, streams: false, refuse: 0.1 },
 }
 
-const RUNS = Number(process.env['DAZI_RUNS'] || 40)
+const RUNS = Number(process.env['DAZI_RUNS'] || 20)
 
 let gateway: Gateway
 

@@ -37,7 +37,7 @@ function randomStreams(count: number) {
 
 const vectors = sseVectors()
 const vectorStreams = vectors.map((vector) => streamOf(vector.name, ...bodiesOf(vector)))
-const streams = [...corpus, ...randomStreams(100), ...vectorStreams]
+const streams = [...corpus, ...randomStreams(40), ...vectorStreams]
 
 function checkAll(): Outcome[] {
   return streams.map((stream) => checkSse(stream, SEED))

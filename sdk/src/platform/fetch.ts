@@ -51,7 +51,8 @@ async function receive(request: PlatformRequest, signal: unknown, reception: Rec
   try {
     const response = await fetch(request.url, { method, headers, body, signal })
     status = response.status
-    if (request.streamed && response.body) await pump(response.body.getReader(), reception)
+    // What a server says when it refuses is no stream.
+    if (request.streamed && status === 200 && response.body) await pump(response.body.getReader(), reception)
     else text = await response.text()
   } catch (error) {
     return reception.fail(String(error))

@@ -1,0 +1,101 @@
+/**
+ * Server-sent events from any endpoint, on any platform: what `EventSource` is in browsers, with method, headers and
+ * body.
+ *
+ * Laws: events come as the parser gives them; `onEnd` is called exactly once, unless `close` was called before it; a
+ * request that may not be repeated, which is any but GET, is not, unless the caller says that it may.
+ */
+
+import type { Platform } from './platform.js'
+import { createSseParser, type Chunk, type ServerSentEvent } from './sse.js'
+
+export interface EventSourceOptions {
+  url: string
+  platform: Platform
+  method?: 'GET' | 'POST'
+  headers?: Record<string, string>
+  body?: string
+  /** Where to go on, from an earlier source. */
+  lastEventId?: string
+  /** Whether to come back, with `Last-Event-ID`, when the line breaks. Default: for GET. */
+  reconnect?: boolean
+  onEvent(event: ServerSentEvent): void
+  onEnd(ending: EventSourceEnd): void
+}
+
+export interface EventSourceEnd {
+  /** `complete`: the server closed the stream. `refused`: it did not answer 200. `lost`: the line broke too often. */
+  type: 'complete' | 'refused' | 'lost'
+  status: number
+  /** What a server that refused said, where the platform shows it. */
+  body: Chunk
+  /** Of a line that was lost: what the platform said. */
+  reason: string
+}
+
+const DEFAULT_RETRY = 1000
+const LONGEST_RETRY = 30_000
+const MOST_FAILURES = 10
+
+/** Open a stream of events; answers how to close it. */
+export function openEventSource(options: EventSourceOptions): () => void {
+  const { platform, method = 'GET', reconnect = method === 'GET', onEvent, onEnd } = options
+  const parser = createSseParser()
+  let lastEventId = options.lastEventId || ''
+  let failures = 0
+  let isOpen = true
+  let cancel = () => {}
+
+  function connect(): void {
+    parser.nextBody()
+    const headers = { ...options.headers, Accept: 'text/event-stream', ...(lastEventId && { 'Last-Event-ID': lastEventId }) }
+    const body = options.body === undefined ? {} : { body: options.body }
+    cancel = platform.send({ method, url: options.url, headers, ...body, streamed: true }, { chunk: take, end, fail })
+  }
+
+  function take(chunk: Chunk): void {
+    let events: ServerSentEvent[]
+    try {
+      events = parser.feed(chunk)
+    } catch (error) {
+      return finish({ type: 'lost', status: 200, body: '', reason: String(error) })
+    }
+    for (const event of events) {
+      if (!isOpen) return
+      failures = 0
+      onEvent(event)
+    }
+    lastEventId = parser.lastEventId() || lastEventId
+  }
+
+  function end(status: number, body: Chunk): void {
+    if (status !== 200) return finish({ type: status === 204 ? 'complete' : 'refused', status, body, reason: '' })
+    take(body)
+    comeBack({ type: 'complete', status, body: '', reason: '' })
+  }
+
+  function fail(reason: string): void {
+    comeBack({ type: 'lost', status: 0, body: '', reason })
+  }
+
+  function comeBack(otherwise: EventSourceEnd): void {
+    if (!isOpen) return
+    if (!reconnect || ++failures > MOST_FAILURES) return finish(otherwise)
+    const retry = parser.retry()
+    const wait = Math.min(LONGEST_RETRY, (retry === null ? DEFAULT_RETRY : retry) * 2 ** (failures - 1))
+    cancel = platform.clock.later(connect, wait * (1 + Math.random() / 4))
+  }
+
+  function finish(ending: EventSourceEnd): void {
+    close()
+    onEnd(ending)
+  }
+
+  function close(): void {
+    isOpen = false
+    cancel()
+  }
+
+  connect()
+  return close
+}

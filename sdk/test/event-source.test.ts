@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { test } from 'node:test'
+import { openEventSource, type EventSourceEnd, type EventSourceOptions } from '../src/event-source.js'
+import { fetchPlatform } from '../src/platform/fetch.js'
+
+type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void
+
+/** Serve, follow until the end, and tell what came. */
+async function run(answer: Answer, options: Partial<EventSourceOptions> = {}) {
+  let count = 0
+  const server = createServer((request, response) => answer(request, response, ++count))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (!address || typeof address === 'string') throw new Error('no port')
+  const seen: string[] = []
+  const end = await new Promise<EventSourceEnd>((onEnd) => {
+    const url = `http://127.0.0.1:${address.port}/`
+    openEventSource({ url, platform: fetchPlatform, onEvent: ({ data }) => seen.push(data), onEnd, ...options })
+  })
+  server.closeAllConnections()
+  server.close()
+  return { seen, end, count }
+}
+
+test('a stream is followed to its end, a POST once only', async () => {
+  const { seen, end, count } = await run(
+    async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk)
+      const [head, tail] = [Buffer.from('data: 你').subarray(0, 7), Buffer.from('data: 你').subarray(7)]
+      response.write(head)
+      setTimeout(() => response.end(Buffer.concat([tail, Buffer.from(`${Buffer.concat(chunks)}\n\ndata: not finished`)])), 20)
+    },
+    { method: 'POST', body: '好' },
+  )
+  assert.deepEqual([seen, end.type, count], [['你好'], 'complete', 1])
+})
+
+test('a broken GET is come back to with the last id, until the server says 204', async () => {
+  const ids: unknown[] = []
+  const { seen, end } = await run((request, response, count) => {
+    ids.push(request.headers['last-event-id'])
+    if (count === 3) return response.writeHead(204).end()
+    response.write(`retry: 1\nid: ${count}\ndata: ${count}\n\nid: 9\ndata: lost`, () => response.destroy())
+  })
+  assert.deepEqual([seen, ids, end.type], [['1', '2'], [undefined, '1', '2'], 'complete'])
+})
+
+test('a refusal is told with its status and body', async () => {
+  const { end } = await run((_, response) => response.writeHead(401).end('{"error":"key"}'))
+  assert.deepEqual([end.type, end.status, end.body], ['refused', 401, '{"error":"key"}'])
+})
+
+test('a line that breaks each time ends the source', async () => {
+  const { end, count } = await run((_, response) => response.destroy(), {
+    platform: { ...fetchPlatform, clock: { now: Date.now, later: (callback) => (setImmediate(callback), () => {}) } },
+  })
+  assert.deepEqual([end.type, count], ['lost', 11])
+})
