@@ -283,6 +283,9 @@ class Gateway:
             writer.flush()
         except GenerationError as error:
             return Failed(error.code, error.message, retryable=error.retryable)
+        except Closed:
+            # Somebody ended the log before the cancellation that follows came through; this end is too late, too.
+            return _LOST
         except Exception as error:  # noqa: BLE001  # a custom upstream may raise anything; its generation must still end
             if deadline.expired():
                 return Failed(

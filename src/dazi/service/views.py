@@ -38,10 +38,12 @@ def replace_view(page: Page, after: Cursor, *, insists: bool = False) -> Iterato
     `page` is read from the start.
     """
     said, end = _split(page.records)
+    last = _place(said[-1])
     if after == START:
         yield _part(said[0])
-    whole = [(_place(said[-1]), fold(said).snapshot())] if len(said) > 1 else []
-    if after != _place(said[-1]):
+    # Nothing said is nothing to show, but a reader from elsewhere has to be told even that.
+    whole = [] if len(said) == 1 and after in {START, last} else [(last, fold(said).snapshot())]
+    if after != last:
         yield from whole
     if insists and end:
         yield from whole

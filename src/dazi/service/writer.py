@@ -87,7 +87,11 @@ class Writer:
             self._store(ToolCall(index, id=id, name=name, arguments=whole), len(whole) + 1)
 
     def flush(self) -> None:
-        """Store what was held back for its other half, which will not come."""
+        """Store what was held back for its other half, which will not come.
+
+        Raises if the answer was too long, whether or not its upstream took notice: a cut answer never looks finished.
+        """
+        self._check_room()
         if rest := self._text.flush():
             self.text(rest)
         if rest := self._reasoning.flush():
@@ -98,9 +102,12 @@ class Writer:
 
     def _store(self, piece: Piece, size: int) -> None:
         self._room -= size
+        self._check_room()
+        self._append(self._generation, piece, previous=self._position, epoch=self._epoch)
+        self._position += 1
+
+    def _check_room(self) -> None:
         if self._room < 0:
             raise GenerationError(
                 "too_long", f"The answer is longer than this gateway's limit of {self._limit} characters."
             )
-        self._append(self._generation, piece, previous=self._position, epoch=self._epoch)
-        self._position += 1
