@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._settings = settings
-        self._is_leaving = False
+        self._signals = 0
         self._goodbye: asyncio.Task[None] | None = None
 
     def announce(self, listener: socket.socket) -> None:
@@ -105,17 +105,17 @@ class Server(uvicorn.Server):
             console.print(f"  {remark}", style="yellow", markup=False, highlight=False)
         console.print("  Ctrl-C to stop\n", highlight=False)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the goodbye at the first signal; stop at once at the second."""
-        if self._is_leaving:
-            super().handle_exit(sig, frame)
-        self._is_leaving = True
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
+        """Take note of a signal."""
+        self._signals += 1
         self._captured_signals.append(signal.Signals(sig))
 
     async def on_tick(self, counter: int) -> bool:
-        """Run the goodbye, uvicorn's ten times a second, until it is over."""
-        if self._is_leaving and self._goodbye is None:
+        """Run the goodbye, uvicorn's ten times a second, until it is over; the second signal ends its patience."""
+        if self._signals and self._goodbye is None:
             self._goodbye = asyncio.create_task(self._say_goodbye())
+        if self._signals > 1:
+            await self._app.gateway.close()
         return await super().on_tick(counter) or (self._goodbye is not None and self._goodbye.done())
 
     async def _say_goodbye(self) -> None:

@@ -101,20 +101,21 @@ class Gateway:
         What is cut off ends `failed` with `producer_lost`. Idempotent; a second call with a shorter drain wins.
         """
         self._closing = True
-        for farewell in self._farewells:
-            farewell()
-        if self._running:
+        if drain and self._running:
+            self._say_farewell()
             await asyncio.wait([run.task for run in self._running.values()], timeout=drain)
+        # Before the farewell: a reader that hears the end need not come back, to find nobody here.
         for generation in tuple(self._running):
             with suppress(Closed):
                 await self._log.end(generation, _LOST)
+        self._say_farewell()
         await asyncio.gather(*(run.task for run in self._running.values()), return_exceptions=True)
         for upstream in self._models.values():
             if isinstance(upstream, Lifecycle):
                 await upstream.close()
 
     def on_closing(self, farewell: Callable[[], None]) -> None:
-        """Call `farewell` once `close` begins."""
+        """Call `farewell` when `close` begins to wait, and when it has waited."""
         self._farewells.append(farewell)
 
     async def start(self, owner: str, prompt: Prompt, *, key: str | None = None, fingerprint: str = "") -> Opened:
@@ -219,6 +220,10 @@ class Gateway:
         tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
         opened = await self._log.create(Draft(owner, tombstone, key=key))
         return opened.generation, await self.abort(owner, opened.generation)
+
+    def _say_farewell(self) -> None:
+        for farewell in self._farewells:
+            farewell()
 
     def _upstream_of(self, model: str) -> Upstream:
         try:
