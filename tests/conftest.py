@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 import uvicorn
 
@@ -18,6 +19,11 @@ from dazi.settings import Settings
 from dazi.upstream import Upstream
 from dazi.upstream.custom import Answerer
 from dazi.web.app import App, create_app
+
+
+# A busy machine is no bug.
+hypothesis.settings.register_profile("dazi", deadline=None)
+hypothesis.settings.load_profile("dazi")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import pytest
 from tests.log.contract import covers_all, fold
@@ -13,19 +14,46 @@ from tests.puppet import Acting, Play, Puppet, Scripted
 from tests.waiting import until
 
 from dazi.errors import ConfigError, Conflict, DaziError, NotFound, Unavailable, UpstreamError
-from dazi.events import Aborted, Done, Event, Failed, Started, Text, Usage
-from dazi.log import START, Cursor, Opened, Page, Record
+from dazi.events import Aborted, Done, End, Event, Failed, Started, Text, Usage
+from dazi.log import START, Cursor, Draft, Opened, Page, Record
 from dazi.log.memory import MemoryLog
 from dazi.service import Gateway, Limits
 from dazi.upstream import Finish, Prompt, Sink, Upstream
 from dazi.upstream.custom import Yielded, from_generator
 
 PROMPT = Prompt("m", [{"role": "user", "content": "hi"}])
+Result = TypeVar("Result")
 SECRET = "what the user asked"
 
 
-def gateway_of(upstream: Upstream, **limits: float) -> Gateway:
-    return Gateway(MemoryLog(), {"m": upstream}, limits=Limits(**limits))  # type: ignore[arg-type]  # whole numbers where wanted
+class Unhurried(MemoryLog):
+    """A log whose calls take a turn of the loop before and after, as a durable one's do."""
+
+    async def create(self, draft: Draft) -> Opened:
+        return await self._slowly(super().create(draft))
+
+    async def find(self, owner: str, key: str) -> Opened:
+        return await self._slowly(super().find(owner, key))
+
+    async def end(self, generation: str, end: End) -> Record:
+        return await self._slowly(super().end(generation, end))
+
+    async def read(self, generation: str, after: Cursor = START) -> Page:
+        return await self._slowly(super().read(generation, after))
+
+    async def _slowly(self, call: Awaitable[Result]) -> Result:
+        await asyncio.sleep(0)
+        try:
+            return await call
+        finally:
+            await asyncio.sleep(0)
+
+
+LOGS = pytest.mark.parametrize("log", [MemoryLog, Unhurried])
+
+
+def gateway_of(upstream: Upstream, log: type[MemoryLog] = MemoryLog, **limits: Any) -> Gateway:  # Any: those of Limits
+    return Gateway(log(), {"m": upstream}, limits=Limits(**limits))
 
 
 @pytest.fixture
@@ -59,7 +87,7 @@ async def ended(gateway: Gateway, opened: Opened, owner: str = "me") -> Page:
     return await gateway.read(owner, opened.generation)
 
 
-async def end_of(upstream: Upstream, **limits: float) -> Page:
+async def end_of(upstream: Upstream, **limits: Any) -> Page:
     """Run one generation to its end, all alone; returns its log."""
     gateway = gateway_of(upstream, **limits)
     page = await ended(gateway, await gateway.start("me", PROMPT))
@@ -157,20 +185,26 @@ async def test_another_request_under_the_key_is_a_conflict(gateway: Gateway, pup
     )
 
 
-async def test_many_starts_with_one_key_ask_the_model_once(gateway: Gateway, puppet: Puppet) -> None:
+@LOGS
+async def test_many_starts_with_one_key_ask_the_model_once(log: type[MemoryLog], puppet: Puppet) -> None:
+    gateway = gateway_of(puppet, log)
     starts = [gateway.start("me", PROMPT, key="k", fingerprint="f") for _ in range(20)]
     opened = await asyncio.gather(*starts)
     await puppet.play()
     assert len({one.generation for one in opened}) == 1
     assert [one.created for one in opened].count(True) == 1
     assert puppet.asked == 1
+    await gateway.close()
 
 
-async def test_of_two_requests_racing_for_a_key_one_conflicts(gateway: Gateway) -> None:
+@LOGS
+async def test_of_two_requests_racing_for_a_key_one_conflicts(log: type[MemoryLog]) -> None:
+    gateway = gateway_of(Puppet(), log)
     results = await asyncio.gather(
         *(gateway.start("me", PROMPT, key="k", fingerprint=name) for name in "fg"), return_exceptions=True
     )
     assert [type(result) for result in results] == [Opened, Conflict]
+    await gateway.close()
 
 
 async def test_owners_do_not_share_keys(gateway: Gateway) -> None:
@@ -284,17 +318,17 @@ async def test_an_abort_by_key_that_overtakes_its_start_stops_that(gateway: Gate
     assert await gateway.abort_key("me", "k") == (generation, record)
 
 
-async def test_aborts_by_key_racing_with_the_start_always_stop_it(puppet: Puppet) -> None:
+@LOGS
+async def test_aborts_by_key_racing_with_the_start_always_stop_it(log: type[MemoryLog]) -> None:
     for order in range(4):
-        gateway = gateway_of(puppet)
+        gateway = gateway_of(Puppet(), log)
         calls: list[Awaitable[object]] = [gateway.abort_key("me", "k") for _ in range(3)]
         calls.insert(order, gateway.start("me", PROMPT, key="k", fingerprint="f"))
         results = await asyncio.gather(*calls)
         opened = results[order]
         assert isinstance(opened, Opened)
         assert kinds(await ended(gateway, opened)) == [Started, Aborted]
-        await until(lambda gateway=gateway: gateway.running == 0)  # type: ignore[misc]  # bound early
-    assert puppet.asked == 0
+        await asyncio.wait_for(gateway.close(drain=5), 5)
 
 
 # Upstreams that go wrong
@@ -729,10 +763,11 @@ class Chaos:
                 raise
 
 
-@pytest.mark.parametrize("seed", range(12))
-async def test_every_generation_ends_once_whatever_happens(seed: int) -> None:
+@LOGS
+@pytest.mark.parametrize("seed", range(10))
+async def test_every_generation_ends_once_whatever_happens(seed: int, log: type[MemoryLog]) -> None:
     dice = random.Random(seed)
-    gateway = gateway_of(Chaos(dice), seconds=dice.choice([0.005, 60]), characters=dice.choice([8000, 10**6]))
+    gateway = gateway_of(Chaos(dice), log, seconds=dice.choice([0.005, 60]), characters=dice.choice([8000, 10**6]))
     seen: dict[str, list[Record]] = {}
 
     async def live(number: int) -> None:
@@ -743,7 +778,7 @@ async def test_every_generation_ends_once_whatever_happens(seed: int) -> None:
             opened = await gateway.start("me", PROMPT, key=key, fingerprint="f")
         except Unavailable:
             return
-        records = seen[opened.generation] = list((await gateway.read("me", opened.generation)).records)
+        records = seen[opened.generation] = []
         gateway.observe(opened.generation, records.append)
         for _ in range(dice.randrange(6)):
             await asyncio.sleep(dice.choice([0, 0.001]))
@@ -764,8 +799,6 @@ async def test_every_generation_ends_once_whatever_happens(seed: int) -> None:
         assert [record.event.ends for record in page.records].count(True) == 1
         assert page.records[-1].event == page.end
         assert covers_all(page.records, after=0, head=page.head.position)
-        assert covers_all(records, after=0, head=page.head.position)
-        assert (
-            fold(record.event for record in records).snapshot()
-            == fold(record.event for record in page.records).snapshot()
-        )
+        if records:  # it had not ended before it could be observed
+            assert covers_all(records, after=records[0].previous, head=page.head.position)
+            assert records[-1] == page.records[-1]
