@@ -20,7 +20,6 @@ from dazi.upstream import Upstream
 from dazi.upstream.custom import Answerer
 from dazi.web.app import App, create_app
 
-
 # A busy machine is no bug.
 hypothesis.settings.register_profile("dazi", deadline=None)
 hypothesis.settings.load_profile("dazi")
