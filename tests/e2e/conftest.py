@@ -89,7 +89,7 @@ Mock = Callable[..., Awaitable[MockModel]]
 async def mock(stack: AsyncExitStack) -> Mock:
     """Start a mock of a model's server: `await mock(["He", "llo"], …)`, see `MockModel`."""
 
-    async def start(pieces: Sequence[str], **options: Any) -> MockModel:  # Any: as MockModel's
+    async def start(pieces: Sequence[str | bytes], **options: Any) -> MockModel:  # Any: as MockModel's
         return await stack.enter_async_context(MockModel(pieces, **options))
 
     return start

@@ -16,17 +16,17 @@ class MockModel:
     """Serves its pieces as an answer, over and over.
 
     Args:
-        pieces: of the answer; "" is the place where it waits until `release` is called.
+        pieces: of the answer, or bytes to send as they are; "" is the place where it waits until `release` is called.
         pace: seconds between two pieces.
         holds_head: whether it waits for `release` before it sends anything at all.
-        status: an error to answer instead.
+        status: an error to answer instead, with a body that quotes the request, as some servers' do.
 
     Attributes: `connections`, and `requests` (heads and bodies) that came; of the latter those `open`, `aborted` by the
     client, and `done`.
     """
 
     def __init__(
-        self, pieces: Sequence[str], *, pace: float = 0.0, holds_head: bool = False, status: int = 200
+        self, pieces: Sequence[str | bytes], *, pace: float = 0.0, holds_head: bool = False, status: int = 200
     ) -> None:
         self.pieces = pieces
         self._pace = pace
@@ -107,12 +107,16 @@ class MockModel:
         if self._holds_head:
             await self._hold()
         if self.status != 200:
-            body = b'{"error":{"code":"overloaded","message":"what a secret"}}'
+            body = json.dumps(
+                {"error": {"code": "overloaded", "message": f"what a secret: {self.requests[-1]}"}}
+            ).encode()
             writer.write(b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n" % (self.status, len(body)) + body)
             return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for piece in self.pieces:
-            if piece:
+            if isinstance(piece, bytes):
+                _send(writer, piece)
+            elif piece:
                 _say(writer, {"content": piece})
                 await asyncio.sleep(self._pace)
             else:
@@ -139,7 +143,10 @@ class MockModel:
 
 def _say(writer: asyncio.StreamWriter, delta: dict[str, str], finish: str | None = None) -> None:
     chunk = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-    data = b"data: %b\n\n" % json.dumps(chunk).encode()
+    _send(writer, b"data: %b\n\n" % json.dumps(chunk).encode())
+
+
+def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
