@@ -180,7 +180,7 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -191,26 +191,29 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(client_in, client_out))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         toxics = self._plan(self.connections)
         self.connections += 1
-        server_in, server_out = await asyncio.open_connection("127.0.0.1", self._target)
+        writers = [client_out]
         try:
+            server_in, server_out = await asyncio.open_connection("127.0.0.1", self._target)
+            writers.append(server_out)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(client_in, partial(_write, server_out), toxics.up))
                 group.create_task(_pump(server_in, partial(self._down, client_out), toxics.down))
         except* Reset:
-            _reset_when_closed(client_out)
-            client_out.transport.abort()
+            _reset(client_out)
         except* (Close, ConnectionError):
             pass
         finally:
-            for writer in (client_out, server_out):
+            for writer in writers:
                 writer.close()
+            for writer in writers:
                 with suppress(ConnectionError):
                     await writer.wait_closed()
 
@@ -237,6 +240,7 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
     await writer.drain()
 
 
-def _reset_when_closed(writer: asyncio.StreamWriter) -> None:
+def _reset(writer: asyncio.StreamWriter) -> None:
     line = writer.get_extra_info("socket")
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -7,7 +7,10 @@ are used, but not to reach this very machine; nothing is asked for compressed.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TypedDict
@@ -132,6 +135,7 @@ class _Options(TypedDict):
     timeout: httpx.Timeout
     limits: httpx.Limits
     trust_env: bool
+    verify: ssl.SSLContext | bool
 
 
 def _options(url: str, api_key: str | None, patience: Patience) -> _Options:
@@ -146,6 +150,8 @@ def _options(url: str, api_key: str | None, patience: Patience) -> _Options:
         headers=headers,
         timeout=httpx.Timeout(patience.silence, connect=patience.connect, pool=None),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
+        # Reading the certificates takes longer than many an answer; without https, none will be trusted.
+        verify=url.lower().startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         trust_env=not _is_here(_host_of(url)),
     )
 
@@ -172,8 +178,10 @@ def _words(error: BaseException) -> str:
     """Return what the system said, where it is still known, such as `Connection refused`."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, OSError) and cause.errno:
+            # asyncio puts a sentence of its own, with the address, where the system's words belong.
+            knows = isinstance(cause, socket.gaierror | ssl.SSLError)  # these count errors their own way
+            return str(cause.strerror) if knows else os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return str(error)
 
