@@ -31,7 +31,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 def find_chromium() -> str:
     """Find the real browser; without one these tests fail, for they prove nothing then."""
-    found = os.environ.get("DAZI_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         pytest.fail("There is no Chromium. `make test` installs it; by hand: apt-get install chromium.", pytrace=False)
     return found

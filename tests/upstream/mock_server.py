@@ -114,15 +114,20 @@ class MockServer:
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Also of lines whose task was cancelled before its first step: a transport left open outlives the loop.
+        for line in self.lines:
+            line.writer.transport.abort()
+        await asyncio.gather(*(line.writer.wait_closed() for line in self.lines), return_exceptions=True)
         faults = [fault for fault in results if isinstance(fault, Exception)]
         if faults:
             raise ExceptionGroup("the mock's script failed", faults)
 
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.ensure_future(self._run(Line(reader, writer))))
+        line = Line(reader, writer)
+        self.lines.append(line)
+        self._tasks.add(asyncio.ensure_future(self._run(line)))
 
     async def _run(self, line: Line) -> None:
-        self.lines.append(line)
         try:
             await self._script(line)
         except (asyncio.IncompleteReadError, ConnectionError):
