@@ -52,15 +52,20 @@ export class EventTooLarge extends Error {
 // A whole answer in one frame (a snapshot, or an image as base64) fits; an endless line does not eat the phone.
 const DEFAULT_LIMIT = 8 * 1024 * 1024
 
+// How long a fragment grows before it is put aside: longer, and byte by byte is slow; shorter, and the list is long.
+const PART = 1024
+
 // 31,000 years. Longer numbers are no time to wait for, and past 2**53 they would not be exact.
 const RETRY = /^\d{1,15}$/
 
 /** Make a parser. `limit`: the most characters (UTF-16 units) of an unfinished event that are kept. */
 export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
   let decoder = createUtf8Decoder()
-  let line = '' // the line that has not ended yet
-  let data = '' // "data buffer": the values of this block's data lines, with LF between them
-  let held = 0 // how long those data lines were: not 0 where there is one, if only an empty one
+  let line = '' // the end of the line that has not ended yet
+  let lineParts: string[] = [] // what is before it; apart, since some engines copy the whole of a string to add to it
+  let lineLength = 0 // of both
+  let data: string[] = [] // "data buffer": the values of this block's data lines
+  let held = 0 // how long those data lines were
   let type = '' // "event type buffer"
   let id = '' // "last event ID buffer": becomes the last event id when its block ends
   let lastId = ''
@@ -91,10 +96,18 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
       cr = text.indexOf('\r', at)
     }
     if (at < text.length) {
-      line += text.slice(at)
+      keep(text.slice(at))
       idle = false
     }
-    if (held + line.length > limit) overflow()
+    if (held + lineLength > limit) overflow()
+  }
+
+  function keep(fragment: string): void {
+    line += fragment
+    lineLength += fragment.length
+    if (line.length < PART) return
+    lineParts.push(line)
+    line = ''
   }
 
   /** Nearly every block is one line of data; they are not taken apart. Answers where the first other line begins. */
@@ -110,12 +123,12 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
 
   /** Take text[at, end), which ends the line in progress. */
   function endLine(text: string, at: number, end: number, events: ServerSentEvent[]): void {
-    if (held + line.length + end - at > limit) return overflow()
-    if (line || atStart) {
-      text = line + text.slice(at, end)
+    if (held + lineLength + end - at > limit) return overflow()
+    if (lineLength || atStart) {
+      text = lineParts.join('') + line + text.slice(at, end)
       at = atStart && text.charCodeAt(0) === 0xfeff ? 1 : 0
       end = text.length
-      line = ''
+      dropLine()
       atStart = false
     }
     idle = at === end
@@ -127,27 +140,36 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
     const colon = field.indexOf(':')
     const name = colon < 0 ? field : field.slice(0, colon)
     const value = colon < 0 ? '' : field.slice(colon + (field.charCodeAt(colon + 1) === 32 ? 2 : 1))
-    if (name === 'data') addData(value, field.length)
-    else if (name === 'event') type = value
+    if (name === 'data') {
+      data.push(value)
+      held += field.length
+    } else if (name === 'event') type = value
     else if (name === 'id' && value.indexOf('\0') < 0) id = value
     else if (name === 'retry' && RETRY.test(value)) retry = +value
   }
 
-  function addData(value: string, length: number): void {
-    data = held ? data + '\n' + value : value
-    held += length
-  }
-
   function endBlock(events: ServerSentEvent[]): void {
     lastId = id
-    if (held) events.push({ event: type || 'message', data, id, retry })
+    if (held) events.push({ event: type || 'message', data: data.join('\n'), id, retry })
+    dropBlock()
+  }
+
+  function dropLine(): void {
+    line = ''
+    lineParts = []
+    lineLength = 0
+  }
+
+  function dropBlock(): void {
+    if (held) data = []
     held = 0
-    data = type = ''
+    type = ''
   }
 
   function overflow(): void {
     overflowed = true
-    line = data = ''
+    dropLine()
+    dropBlock()
   }
 
   return {
@@ -160,10 +182,10 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
     nextBody() {
       decoder = createUtf8Decoder()
       overflowed = afterCr = idle = false
-      held = 0
       atStart = true
-      line = data = type = ''
       id = lastId
+      dropLine()
+      dropBlock()
     },
     lastEventId: () => lastId,
     retry: () => retry,

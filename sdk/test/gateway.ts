@@ -38,7 +38,7 @@ async function freePort(): Promise<number> {
   return address.port
 }
 
-const PATIENCE = 20_000
+const PATIENCE = 60_000
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
   for (const start = Date.now(); ; ) {
