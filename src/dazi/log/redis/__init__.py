@@ -1,0 +1,9 @@
+"""Logs in Redis: shared by all machines, and by all processes of one.
+
+`RedisLog` states the laws; `scripts` is what Redis does in one step, `entries` how events lie in a Stream, `followers`
+who hears of what, and `store` the connections.
+"""
+
+from dazi.log.redis.log import RedisLog
+
+__all__ = ["RedisLog"]

@@ -1,0 +1,130 @@
+"""Real Redis servers for tests and benches: one, or a cluster of three masters, on free ports of loopback."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+# Seconds for a server to answer, and for a cluster to know all its slots.
+_PATIENCE = 20
+_SLOTS = 16_384
+
+
+class RedisServer:
+    """One server in a folder of its own. `append_only`: always, everysec, or "" for nothing on disk."""
+
+    def __init__(self, folder: Path, *, append_only: str = "", options: tuple[str, ...] = ()) -> None:
+        self.port, self.bus = _free_ports()
+        self.folder = folder
+        self.options = options
+        self.append_only = append_only
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, again too, and wait until it answers."""
+        program = shutil.which("redis-server")
+        if program is None:
+            raise RuntimeError("The tests of the Redis log need redis-server. Install it: apt-get install redis-server")
+        durable = ("--appendonly", "yes", "--appendfsync", self.append_only) if self.append_only else ()
+        self.process = subprocess.Popen(
+            [
+                *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
+                *("--logfile", str(self.folder / "log"), *durable, *self.options),
+            ]
+        )
+        wait_until(lambda: self.ask("PING") == "PONG", f"redis-server on port {self.port}: see {self.folder}/log")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9, and see it gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def ask(self, *command: str) -> str:
+        """Send one command on a connection of its own; "" when there is no answer."""
+        words = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                connection.sendall(f"*{len(command)}\r\n{words}".encode())
+                return connection.recv(65_536).decode().strip().lstrip("+:-")
+        except OSError:
+            return ""
+
+    def connections(self) -> int:
+        """Count the connections that clients have open, this question's left out."""
+        info = self.ask("INFO", "clients")
+        return int(info.partition("connected_clients:")[2].partition("\r\n")[0]) - 1
+
+
+def wait_until(condition: object, failure: str) -> None:
+    """Wait until a function is true. Raises `TimeoutError`."""
+    assert callable(condition)
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(failure)
+        time.sleep(0.01)
+
+
+@contextmanager
+def redis_server(*, append_only: str = "", options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
+    """Run one server."""
+    with tempfile.TemporaryDirectory(prefix="dazi-redis-") as folder:
+        server = RedisServer(Path(folder), append_only=append_only, options=options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@contextmanager
+def redis_cluster(masters: int = 3) -> Iterator[list[RedisServer]]:
+    """Run a cluster that is ready."""
+    with ExitStack() as stack:
+        servers = [_cluster_node(stack) for _ in range(masters)]
+        for at, server in enumerate(servers):
+            slots = range(_SLOTS * at // masters, _SLOTS * (at + 1) // masters)
+            server.ask("CLUSTER", "ADDSLOTSRANGE", str(slots.start), str(slots.stop - 1))
+            server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(at + 1))
+            if at:
+                server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), str(servers[0].bus))
+        for server in servers:
+            wait_until(lambda server=server: _is_ready(server, masters), f"the cluster's node on {server.port}")
+        yield servers
+
+
+def _cluster_node(stack: ExitStack) -> RedisServer:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dazi-redis-")))
+    server = RedisServer(folder)
+    server.options = ("--cluster-enabled", "yes", "--cluster-port", str(server.bus), "--cluster-node-timeout", "2000")
+    server.start()
+    stack.callback(server.kill)
+    return server
+
+
+def _is_ready(server: RedisServer, masters: int) -> bool:
+    info = server.ask("CLUSTER", "INFO")
+    return "cluster_state:ok" in info and f"cluster_known_nodes:{masters}" in info
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
