@@ -59,7 +59,7 @@ def test_crc32_is_unsigned_and_of_the_utf8(text: str, number: int) -> None:
         (Text("a", 1), {"type": "text", "text": "a", "n": 1}),
         (Reasoning("a", 1), {"type": "reasoning", "text": "a", "n": 1}),
         (ToolCall(0, name="t"), {"type": "tool_call", "index": 0, "name": "t"}),
-        (ToolCall(0, id="i", arguments="{"), {"type": "tool_call", "index": 0, "id": "i", "arguments": "{"}),
+        (ToolCall(0, call_id="i", arguments="{"), {"type": "tool_call", "index": 0, "call_id": "i", "arguments": "{"}),
         (Retract("", 0, "r"), {"type": "retract", "text": "", "n": 0, "reason": "r"}),
         (Snapshot("", 0), {"type": "snapshot", "text": "", "n": 0}),
         (
@@ -152,8 +152,8 @@ def test_a_snapshot_replaces_everything() -> None:
 
 def test_tool_calls_are_joined_by_index() -> None:
     answer = folded(
-        ToolCall(1, id="b", name="two", arguments="["),
-        ToolCall(0, id="a", name="one"),
+        ToolCall(1, call_id="b", name="two", arguments="["),
+        ToolCall(0, call_id="a", name="one"),
         ToolCall(1, arguments="]"),
         ToolCall(0, arguments="{}"),
     )

@@ -168,7 +168,7 @@ PIECES: st.SearchStrategy[Piece] = st.one_of(
     st.builds(
         ToolCall,
         st.integers(0, 2),
-        id=st.none() | st.just("call"),
+        call_id=st.none() | st.just("call"),
         name=st.none() | st.just("tool"),
         arguments=PIECE_TEXT,
     ),

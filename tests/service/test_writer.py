@@ -160,7 +160,7 @@ def test_what_says_nothing_is_not_stored() -> None:
     desk.writer.text("")
     desk.writer.reasoning("")
     desk.writer.tool_call(0)
-    desk.writer.tool_call(0, id="", name="", arguments="")
+    desk.writer.tool_call(0, call_id="", name="", arguments="")
     desk.writer.flush()
     assert desk.events == []
 
@@ -175,7 +175,7 @@ def test_a_flush_of_nothing_stores_nothing_and_a_second_one_neither() -> None:
 
 def test_a_call_keeps_its_name_while_its_arguments_wait_for_their_other_half() -> None:
     desk = Desk()
-    desk.writer.tool_call(0, id="i", name="t", arguments="\ud83d")
+    desk.writer.tool_call(0, call_id="i", name="t", arguments="\ud83d")
     desk.writer.tool_call(0, arguments="\ude00")
     assert desk.events == [ToolCall(0, "i", "t"), ToolCall(0, arguments="😀")]
 

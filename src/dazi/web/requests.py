@@ -95,9 +95,9 @@ def decode(body: bytes, shape: type[_T]) -> _T:
     except msgspec.ValidationError as error:
         raise _invalid(str(error), body) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(
-            f"The body is not valid JSON: {error}.", remedy="Send one JSON object, as UTF-8.", code="bad_json"
-        ) from None
+        raise _no_json(str(error)) from None
+    except RecursionError:
+        raise _no_json("It is nested too deeply") from None
 
 
 async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
@@ -147,13 +147,19 @@ def _check_message(message: dict[str, Any], index: int) -> None:
         raise _invalid(f"{what} - at `{where}", msgspec.json.encode({"messages": [None] * index + [message]})) from None
 
 
+def _no_json(why: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The body is not valid JSON: {why}.", remedy="Send one JSON object, as UTF-8.", code="bad_json"
+    )
+
+
 def _invalid(sentence: str, body: bytes) -> InvalidRequest:
     """Say what msgspec found, and the value it found it in."""
     what, _, place = sentence.partition(" - at ")
     path = place.strip("`").removeprefix("$").removeprefix(".")
-    unknown = re.search(r"unknown field `(.*)`$", what)
+    unknown = re.search(r"unknown field `(.*)`$", what, re.DOTALL)
     if unknown is not None:
-        field = f"{path}.{unknown[1]}" if path else unknown[1]
+        field = f"{path}.{unknown[1]}"[:100] if path else unknown[1][:100]
         return InvalidRequest(
             f"There is no field {field!r}.",
             remedy="Remove it; the fields are OpenAI's chat fields, listed in PROTOCOL.md, section 2.1.",
@@ -172,10 +178,10 @@ def _invalid(sentence: str, body: bytes) -> InvalidRequest:
 
 def _found(body: bytes, path: str) -> str:
     """Quote the value at `path`, if it is a number: a string or an object may be the prompt itself."""
-    value: Any = msgspec.json.decode(body)  # Any: whatever was sent
     try:
+        value: Any = msgspec.json.decode(body)  # Any: whatever was sent
         for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
             value = value[int(index)] if index else value[name]
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError, RecursionError):  # what follows the value may be no JSON at all
         return ""
     return f" (it is {value!r})" if isinstance(value, bool | int | float) else ""
