@@ -8,14 +8,18 @@ Laws, which every backend's contract suite checks:
 - stored before shown: an observer hears of a record only once it is as durable as this log makes anything;
 - lossless coalescing: a read may hand neighbouring pieces of text as one record that covers several positions;
 - what was retracted is never read again: a cursor before a retraction does not match, and the reading starts over;
-- an (owner, key) stands for one generation as long as its log lives.
+- an (owner, key) stands for one generation as long as its log lives;
+- any verb may raise `StoreUnavailable`; whether the store took an append or an end that raised it is not known then.
+
+`Log` is what every backend is. The protocols below it are powers that some have, found by `isinstance`; one that has
+`open` and `close` is opened before its first use and closed after its last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -115,6 +119,7 @@ class Log(Protocol):
         ...
 
 
+@runtime_checkable
 class AppendsNow(Protocol):
     """The power of a log that stores in no time: an append that does not suspend, and shows before it returns."""
 
@@ -123,10 +128,7 @@ class AppendsNow(Protocol):
         ...
 
 
-class ImmediateLog(Log, AppendsNow, Protocol):
-    """A log with both powers, as memory's."""
-
-
+@runtime_checkable
 class Leases(Protocol):
     """The power of a log that outlives its writers: it knows which of them are gone.
 
@@ -152,6 +154,21 @@ class Leases(Protocol):
         ...
 
 
+@runtime_checkable
+class Restores(Protocol):
+    """The power of a log whose store may forget what it took, and whose writers so hold all of it until the end.
+
+    A writer that finds its log gone (`Unknown`), or ending before what was taken (`OutOfOrder`), restores it and goes on.
+    """
+
+    async def restore(self, draft: Draft, pieces: tuple[Piece, ...], *, epoch: int) -> None:
+        """Store again what is missing of `started` and these pieces, at positions 1, 2, …, under this epoch.
+
+        Changes nothing that still stands. Raises `Closed` or `OutOfOrder` where another has ended it or taken over.
+        """
+        ...
+
+
 class Summary(Struct, frozen=True):
     """One log, as the operator's list shows it. `created` is in Unix seconds; nothing of what was said is in it."""
 
@@ -163,6 +180,7 @@ class Summary(Struct, frozen=True):
     position: int
 
 
+@runtime_checkable
 class Shelf(Protocol):
     """The power of a log that can be looked through and cleared, for operators and for privacy requests."""
 

@@ -5,6 +5,7 @@ connection owns; every one ends in exactly one terminal event, whatever happens 
 process's goodbye.
 """
 
-from dazi.service.gateway import Gateway, Limits
+from dazi.service.gateway import Gateway
+from dazi.service.runner import Limits
 
 __all__ = ["Gateway", "Limits"]

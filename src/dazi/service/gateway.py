@@ -3,72 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
-from dazi.errors import Closed, ConfigError, Conflict, GenerationError, NotFound, Unavailable, Unknown
-from dazi.events import Aborted, Answer, Done, End, Failed, Started
-from dazi.log import START, Cursor, Draft, ImmediateLog, Observer, Opened, Page, Record
+from dazi.errors import Closed, ConfigError, Conflict, NotFound, StoreUnavailable, Unavailable, Unknown
+from dazi.events import Aborted, Answer, Started
+from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record
+from dazi.service.batch import Batches
+from dazi.service.keeper import Keeper
+from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.views import fold
-from dazi.service.writer import Writer
 from dazi.upstream import Lifecycle, Prompt, Upstream
-
-logger = logging.getLogger("dazi.service")
 
 # Seconds of one wait for an end; only how often the waiting looks up from it.
 _LONG_WAIT = 60.0
-_LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one generation, and all of this process together, may take.
-
-    `characters`: text, reasoning and tool arguments of one generation. `seconds`: its length. `running`: generations
-    at once.
-    """
-
-    characters: int = 4 * 1024 * 1024
-    seconds: float = 3600
-    running: int = 1000
-
-
-@dataclass(slots=True)
-class _Run:
-    """A running generation: its task, what stops watching its log for an end by others, and how it ends if cancelled."""
-
-    task: asyncio.Task[None]
-    unwatch: Callable[[], None]
-    end: End = _LOST
-
-    def abort(self) -> None:
-        """Let the task itself end the log as aborted."""
-        self.end = Aborted()
-        self.task.cancel()
+# Seconds after which a client may ask again for what the store did not give.
+_RETRY_STORE = 2
 
 
 class Gateway:
     """Starts generations and shows their logs; owns the tasks that run them.
 
     Args:
-        log: where generations are kept.
+        log: where generations are kept; opened and closed with the gateway, if it can be.
         models: the upstream behind each model name, the default first.
         limits: see `Limits`.
     """
 
-    def __init__(self, log: ImmediateLog, models: Mapping[str, Upstream], *, limits: Limits | None = None) -> None:
+    def __init__(self, log: Log, models: Mapping[str, Upstream], *, limits: Limits | None = None) -> None:
         if not models:
             raise ConfigError("A gateway needs at least one model. Give it one, for instance {'demo': DemoUpstream()}.")
         self._log = log
         self._models = dict(models)
         self._limits = limits or Limits()
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, Runner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        patience, window = self._limits.patience, self._limits.window
+        self._batches = None if isinstance(log, AppendsNow) else Batches(log, window=window, patience=patience)
+        self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
+        # How many logs are being made now: each is a generation that will run in a moment.
+        self._creating = 0
         # How many read each generation now.
         self._readers: Counter[str] = Counter()
         self._farewells: list[Callable[[], None]] = []
@@ -90,10 +67,12 @@ class Gateway:
         return len(self._running)
 
     async def open(self) -> None:
-        """Make every upstream ready. Raises `ConfigError` if one cannot be."""
-        for upstream in self._models.values():
-            if isinstance(upstream, Lifecycle):
-                await upstream.open()
+        """Make the log and every upstream ready. Raises `ConfigError` if one cannot be."""
+        for part in (self._log, *self._models.values()):
+            if isinstance(part, Lifecycle):
+                await part.open()
+        if self._keeper is not None:
+            self._keeper.open()
 
     async def close(self, *, drain: float = 0) -> None:
         """Say goodbye: refuse new starts, let running generations finish for `drain` seconds, then end the rest.
@@ -101,18 +80,27 @@ class Gateway:
         What is cut off ends `failed` with `producer_lost`. Idempotent; a second call with a shorter drain wins.
         """
         self._closing = True
-        if drain and self._running:
+        if drain and self._tasks:
             self._say_farewell()
-            await asyncio.wait([run.task for run in self._running.values()], timeout=drain)
+            await asyncio.wait(self._tasks.values(), timeout=drain)
         # Before the farewell: a reader that hears the end need not come back, to find nobody here.
-        for generation in tuple(self._running):
-            with suppress(Closed):
-                await self._log.end(generation, _LOST)
+        await asyncio.gather(*map(self._end_lost, tuple(self._running)))
         self._say_farewell()
-        await asyncio.gather(*(run.task for run in self._running.values()), return_exceptions=True)
-        for upstream in self._models.values():
-            if isinstance(upstream, Lifecycle):
-                await upstream.close()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._keeper is not None:
+            await self._keeper.close()
+        for part in (*self._models.values(), self._log):
+            if isinstance(part, Lifecycle):
+                await part.close()
+
+    async def check(self) -> None:
+        """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
+        if self._closing:
+            raise _shutting_down()
+        if self._keeper is not None and self._keeper.trouble:
+            raise _store_unavailable(self._keeper.trouble)
+        with _told(), suppress(Unknown):
+            await self._log.find("", "")
 
     def on_closing(self, farewell: Callable[[], None]) -> None:
         """Call `farewell` when `close` begins to wait, and when it has waited."""
@@ -130,23 +118,26 @@ class Gateway:
         Raises `NotFound` (unknown model), `Conflict`, `Unavailable`.
         """
         if key is not None:
-            with suppress(Unknown):
+            with _told(), suppress(Unknown):
                 return _same_request(await self._log.find(owner, key), fingerprint)
         upstream = self._upstream_of(prompt.model)
         self._check_room()
         started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
-        opened = await self._log.create(Draft(owner, started, key=key, fingerprint=fingerprint))
+        draft = Draft(owner, started, key=key, fingerprint=fingerprint)
+        opened = await self._create(draft)
         if not opened.created:
             return _same_request(opened, fingerprint)
-        self._launch(opened, upstream, prompt)
+        if self._closing:
+            # The goodbye began meanwhile, and may be over.
+            await self._end_lost(opened.generation)
+            raise _shutting_down()
+        self._launch(Runner(self._log, draft, opened, limits=self._limits, batches=self._batches), upstream, prompt)
         return opened
 
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `NotFound`."""
-        try:
+        with _told():
             page = await self._log.read(generation, after)
-        except Unknown:
-            raise _not_found(generation) from None
         if page.owner != owner:
             raise _not_found(generation)
         return page
@@ -171,10 +162,8 @@ class Gateway:
 
         For a generation that `read` has allowed.
         """
-        try:
+        with _told():
             stop = self._log.observe(generation, observer)
-        except Unknown:
-            raise _not_found(generation) from None
         self._readers[generation] += 1
 
         def leave() -> None:
@@ -210,7 +199,8 @@ class Gateway:
         """Stop a generation and its upstream; returns the terminal record that won. Raises `NotFound`."""
         await self.read(owner, generation)
         try:
-            return await self._log.end(generation, Aborted())
+            with _told():
+                return await self._log.end(generation, Aborted())
         except Closed:
             page = await self.read(owner, generation)
             return page.records[-1]
@@ -218,8 +208,26 @@ class Gateway:
     async def abort_key(self, owner: str, key: str) -> tuple[str, Record]:
         """Abort the generation that (owner, key) stands for; if none does yet, one that is aborted already will."""
         tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
-        opened = await self._log.create(Draft(owner, tombstone, key=key))
+        opened = await self._create(Draft(owner, tombstone, key=key))
         return opened.generation, await self.abort(owner, opened.generation)
+
+    async def _create(self, draft: Draft) -> Opened:
+        self._creating += 1
+        try:
+            with _told():
+                return await self._log.create(draft)
+        finally:
+            self._creating -= 1
+
+    async def _end_lost(self, generation: str) -> None:
+        try:
+            await self._log.end(generation, LOST)
+        except Closed:
+            pass
+        except (Unknown, StoreUnavailable):
+            # Its runner will hear of no end.
+            if runner := self._running.get(generation):
+                runner.yield_to_others()
 
     def _say_farewell(self) -> None:
         for farewell in self._farewells:
@@ -238,67 +246,25 @@ class Gateway:
 
     def _check_room(self) -> None:
         if self._closing:
+            raise _shutting_down()
+        if (running := len(self._running) + self._creating) >= self._limits.running:
             raise Unavailable(
-                "The server is shutting down.", remedy="Try again in a moment.", code="shutting_down", retry_after=2
-            )
-        if len(self._running) >= self._limits.running:
-            raise Unavailable(
-                f"{len(self._running)} generations are running, which is the limit.",
+                f"{running} generations are running, which is the limit.",
                 remedy="Try again when some have ended.",
                 code="too_many_generations",
                 retry_after=2,
             )
 
-    def _launch(self, opened: Opened, upstream: Upstream, prompt: Prompt) -> None:
-        """Run the generation in a task of its own, and cancel that when somebody else ends the log."""
-        generation = opened.generation
-        task = asyncio.create_task(self._run(opened, upstream, prompt), name=f"dazi generation {generation}")
-
-        def watch(record: Record) -> None:
-            if record.event.ends:
-                task.cancel()
-
-        # Watched from here, not from inside the task: an abort may come before the task's first step.
-        run = self._running[generation] = _Run(task, self._log.observe(generation, watch))
+    def _launch(self, runner: Runner, upstream: Upstream, prompt: Prompt) -> None:
+        """Let it run, in a task that this gateway owns."""
+        generation = runner.generation
+        self._running[generation] = runner
+        self._tasks[generation] = task = runner.start(upstream, prompt)
 
         def forget(_: asyncio.Task[None]) -> None:
-            run.unwatch()
-            del self._running[generation]
+            del self._running[generation], self._tasks[generation]
 
         task.add_done_callback(forget)
-
-    async def _run(self, opened: Opened, upstream: Upstream, prompt: Prompt) -> None:
-        """Run one generation to its terminal event."""
-        generation = opened.generation
-        writer = Writer(self._log, generation, opened.epoch, limit=self._limits.characters)
-        run = self._running[generation]
-        try:
-            run.end = await self._answer(upstream, prompt, writer)
-        finally:
-            # Cancelled by anybody but the log's own end, the loop's shutdown say, the end is still told.
-            run.unwatch()
-            with suppress(Closed):
-                await self._log.end(generation, run.end)
-
-    async def _answer(self, upstream: Upstream, prompt: Prompt, writer: Writer) -> End:
-        deadline = asyncio.timeout(self._limits.seconds)
-        try:
-            async with deadline:
-                finish = await upstream.generate(prompt, writer)
-            writer.flush()
-        except GenerationError as error:
-            return Failed(error.code, error.message, retryable=error.retryable)
-        except Closed:
-            # Somebody ended the log before the cancellation that follows came through; this end is too late, too.
-            return _LOST
-        except Exception as error:  # noqa: BLE001  # a custom upstream may raise anything; its generation must still end
-            if deadline.expired():
-                return Failed(
-                    "time_limit", f"The answer took longer than {self._limits.seconds:g} seconds.", retryable=False
-                )
-            _report(error)
-            return Failed("internal", "The upstream failed in a way the gateway does not know.", retryable=True)
-        return Done(finish.reason, usage=finish.usage)
 
 
 def _same_request(opened: Opened, fingerprint: str) -> Opened:
@@ -319,7 +285,27 @@ def _not_found(generation: str) -> NotFound:
     )
 
 
-def _report(error: Exception) -> None:
-    # Where it happened and what kind it was, never its message: that may quote the prompt or the answer.
-    place = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("An upstream raised %s\n%s", type(error).__name__, place)
+def _shutting_down() -> Unavailable:
+    return Unavailable(
+        "The server is shutting down.", remedy="Try again in a moment.", code="shutting_down", retry_after=2
+    )
+
+
+def _store_unavailable(reason: str) -> Unavailable:
+    return Unavailable(
+        reason,
+        remedy="Try again in a moment; what is stored is not lost.",
+        code="store_unavailable",
+        retry_after=_RETRY_STORE,
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what the log cannot do as what the caller can."""
+    try:
+        yield
+    except Unknown as error:
+        raise _not_found(error.generation) from None
+    except StoreUnavailable as error:
+        raise _store_unavailable(str(error)) from None

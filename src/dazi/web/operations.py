@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from dazi.errors import Unavailable
 from dazi.web.calls import Call, Desk, Reply, json_reply
 from dazi.web.guard import COOKIE, COOKIE_SECONDS
 from dazi.web.requests import decode, read_body
@@ -30,10 +29,7 @@ class Operations:
 
     async def ready(self, _call: Call) -> Reply:
         """Tell whether new starts are taken."""
-        if self._desk.gateway.is_closing:
-            raise Unavailable(
-                "The server is shutting down.", remedy="Use another one.", code="shutting_down", retry_after=2
-            )
+        await self._desk.gateway.check()
         return json_reply(
             200, {"status": "ready", "running": self._desk.gateway.running, "readers": len(self._desk.readers)}
         )

@@ -23,7 +23,7 @@ from starlette.types import Receive, Send
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttptoolsCycle
 
-from dazi.errors import NotFound
+from dazi.errors import RequestError
 from dazi.events import Reasoning, Reconnect, Text
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
@@ -280,7 +280,7 @@ class Reader:
                 if not self._leaving:
                     await self._read()
                 await self._push(self._take(), ends=self._has_end or self._leaving)
-        except (TimeoutError, NotFound, OSError):
+        except (TimeoutError, RequestError, OSError):
             self._drop()
         finally:
             self._pumping = False

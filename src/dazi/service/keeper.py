@@ -1,0 +1,76 @@
+"""The upkeep of a log that outlives its writers: leases held are renewed, those of the dead are swept.
+
+Laws: what runs here is renewed each third of the lease; a runner whose lease is lost stops at once. Every node sweeps, often
+enough that a log whose writer died has its end not much later than its lease. Trouble with the store is remembered until the
+next round without any, and never stops the upkeep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from dazi.errors import LogError
+from dazi.log import Leases
+from dazi.service.runner import Runner
+
+logger = logging.getLogger("dazi.service")
+
+# Rounds in one lease, and how many of them go by between two renewals.
+_ROUNDS = 6
+_ROUNDS_PER_RENEWAL = 2
+
+
+class Keeper:
+    """Keeps the leases of this process.
+
+    Args:
+        log: whose leases.
+        running: what runs now, as it changes.
+    """
+
+    def __init__(self, log: Leases, running: Mapping[str, Runner]) -> None:
+        self._log = log
+        self._running = running
+        self._task: asyncio.Task[None] | None = None
+        # What is wrong with the store, in words; "" when nothing is known to be.
+        self.trouble = ""
+
+    def open(self) -> None:
+        """Begin; idempotent."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep(), name="dazi keeper of leases")
+
+    async def close(self) -> None:
+        """Stop; idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        count = 0
+        while True:
+            try:
+                if count % _ROUNDS_PER_RENEWAL == 0:
+                    await self._renew()
+                await self._log.sweep()
+            except LogError as error:
+                self._note(str(error))
+            else:
+                self._note("")
+            count += 1
+            await asyncio.sleep(self._log.lease / _ROUNDS)
+
+    async def _renew(self) -> None:
+        held = {generation: runner.epoch for generation, runner in self._running.items()}
+        for generation in await self._log.renew(held) if held else ():
+            if generation in self._running:
+                logger.warning("Generation %s was ended by another: its lease ran out", generation)
+                self._running[generation].yield_to_others()
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            logger.warning("%s", trouble or "The store can be used again.")
+        self.trouble = trouble

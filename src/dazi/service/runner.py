@@ -1,0 +1,173 @@
+"""A running generation: asks its upstream, writes its log, and ends that.
+
+Laws: whatever happens, the log gets one terminal event, unless another has ended it or taken it over: then the runner stops
+at once, and tells nothing of its own. Its upstream is cancelled before it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unknown
+from dazi.events import Aborted, Done, End, Failed
+from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
+from dazi.service.batch import Batch, Batches
+from dazi.service.writer import Writer
+from dazi.upstream import Prompt, Upstream
+
+logger = logging.getLogger("dazi.service")
+
+LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
+_STORE_LOST = Failed("store_lost", "The answer could not be stored any more.", retryable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one generation, and all of this process together, may take.
+
+    `characters`: text, reasoning and tool arguments of one generation. `seconds`: its length. `running`: generations
+    at once. `window`: seconds for which pieces are gathered where storing takes time. `patience`: seconds for which
+    a store that cannot be reached is tried until the generation is given up.
+    """
+
+    characters: int = 4 * 1024 * 1024
+    seconds: float = 3600
+    running: int = 1000
+    window: float = 0.005
+    patience: float = 30
+
+
+class Runner:
+    """One running generation; to be made in the turn of the loop in which its log was.
+
+    Args:
+        log: where it is kept.
+        draft: what its log was made of.
+        opened: its log, and the lease to write it.
+        limits: see `Limits`.
+        batches: of this process, where the log takes time.
+    """
+
+    def __init__(self, log: Log, draft: Draft, opened: Opened, *, limits: Limits, batches: Batches | None) -> None:
+        self.epoch = opened.epoch
+        self.generation = opened.generation
+        self._log = log
+        self._limits = limits
+        self._batch = None if batches is None else Batch(batches, draft, opened, self._refused)
+        self._writer = Writer(self._sink(), opened.generation, opened.epoch, limit=limits.characters)
+        self._unwatch: Callable[[], None] = lambda: None
+        # How the log ends if the task is cancelled; None once that is not for this runner to say.
+        self._end: End | None = LOST
+        # Set once the log refused a piece or has ended: nothing that the upstream returns then decides the end.
+        self._is_refused = False
+        # Set once the end is being told: a cancellation would only cut that short.
+        self._is_ending = False
+
+    def start(self, upstream: Upstream, prompt: Prompt) -> asyncio.Task[None]:
+        """Run in a task of its own, which is cancelled when somebody else ends the log."""
+        self._task = asyncio.create_task(self._run(upstream, prompt), name=f"dazi generation {self.generation}")
+        # Watched from here, not from inside the task: an abort may come before the task's first step.
+        self._unwatch = self._log.observe(self.generation, self._watch)
+        return self._task
+
+    def abort(self) -> None:
+        """Let the task itself end the log as aborted."""
+        self._end = Aborted()
+        self._task.cancel()
+
+    def yield_to_others(self) -> None:
+        """Stop without a word: the log has ended, or another has taken it over."""
+        self._stop(None)
+
+    def _stop(self, end: End | None) -> None:
+        self._end = end
+        self._is_refused = True
+        if self._batch is not None:
+            self._batch.close()
+        if not self._is_ending:
+            self._task.cancel()
+
+    def _sink(self) -> AppendsNow:
+        if self._batch is not None:
+            return self._batch
+        if isinstance(self._log, AppendsNow):
+            return self._log
+        raise TypeError("a log that takes time needs batches")
+
+    def _watch(self, record: Record) -> None:
+        if record.event.ends:
+            self.yield_to_others()
+
+    def _refused(self, error: LogError) -> None:
+        """Hear from the batch that nothing more can be stored."""
+        self._stop(_STORE_LOST if isinstance(error, StoreUnavailable) else None)
+
+    async def _run(self, upstream: Upstream, prompt: Prompt) -> None:
+        try:
+            if self._batch is not None and await self._has_ended():
+                self._end = None
+                return
+            end = await self._answer(upstream, prompt)
+            if not self._is_refused:
+                self._end = end
+        finally:
+            # Cancelled by anybody but the log's own end, the loop's shutdown say, the end is still told.
+            self._unwatch()
+            self._is_ending = True
+            await self._tell_end()
+
+    async def _has_ended(self) -> bool:
+        """Whether another node ended the log after it was made, and before this one observed it."""
+        try:
+            return (await self._log.read(self.generation, Cursor(self.epoch, 1))).ended
+        except Unknown:
+            return True
+        except StoreUnavailable:
+            return False
+
+    async def _answer(self, upstream: Upstream, prompt: Prompt) -> End | None:
+        deadline = asyncio.timeout(self._limits.seconds)
+        try:
+            async with deadline:
+                finish = await upstream.generate(prompt, self._writer)
+            self._writer.flush()
+        except GenerationError as error:
+            return Failed(error.code, error.message, retryable=error.retryable)
+        except LogError:
+            # Refused before the cancellation that follows came through: who ends this log, if anybody, is known already.
+            return self._end
+        except Exception as error:  # noqa: BLE001  # a custom upstream may raise anything; its generation must still end
+            if deadline.expired():
+                return Failed(
+                    "time_limit", f"The answer took longer than {self._limits.seconds:g} seconds.", retryable=False
+                )
+            _report(error)
+            return Failed("internal", "The upstream failed in a way the gateway does not know.", retryable=True)
+        return Done(finish.reason, usage=finish.usage)
+
+    async def _tell_end(self) -> None:
+        """End the log, after everything that was said, unless another has."""
+        if self._batch is not None and self._end is not None:
+            with suppress(LogError):
+                await self._batch.drain()
+            self._batch.close()
+        if self._end is None:
+            return
+        try:
+            await self._log.end(self.generation, self._end)
+        except (Closed, Unknown):
+            pass
+        except StoreUnavailable as error:
+            # Its lease runs out, and whoever sweeps the store next ends it.
+            logger.warning("Generation %s ended without a word in its log: %s", self.generation, error)
+
+
+def _report(error: Exception) -> None:
+    # Where it happened and what kind it was, never its message: that may quote the prompt or the answer.
+    place = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("An upstream raised %s\n%s", type(error).__name__, place)
