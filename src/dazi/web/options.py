@@ -13,7 +13,8 @@ from dazi.errors import InvalidRequest
 from dazi.log import START, Cursor
 from dazi.web.frames import Encoding, Mode, Profile
 
-_POSITION = re.compile(r"(\d{1,9})-(\d{1,18})")
+_POSITION = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+_SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 # Whose events: ours, or OpenAI's chunks.
@@ -41,7 +42,9 @@ def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str])
     """Check the query and `Last-Event-ID`, which beats `after`. Raises `InvalidRequest`."""
     for name in query:
         if name not in known:
-            raise _bad_option(f"There is no option {name!r} here.", f"Use some of: {', '.join(sorted(known))}.", name)
+            raise _bad_option(
+                f"There is no option {name[:100]!r} here.", f"Use some of: {', '.join(sorted(known))}.", name[:100]
+            )
     choose, number = _choose(query), _number(query)
     choose("inband", ("0", "1"))
     return Options(
@@ -71,7 +74,7 @@ def read_key(headers: Headers) -> str | None:
 
 def wants_json(headers: Headers) -> bool:
     """Whether the client asked for JSON rather than for a stream."""
-    accept = headers.get("accept", "")
+    accept = headers.get("accept", "").lower()
     return "application/json" in accept and "text/event-stream" not in accept
 
 
@@ -111,7 +114,7 @@ def _number(query: Mapping[str, str]) -> Callable[..., float]:
         if name not in query:
             return default
         value = query[name]
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+        if not _SECONDS.fullmatch(value):
             raise _bad_option(f"{name}={value[:100]!r} is no number of seconds.", f"Use {least} to {most}.", name)
         return min(max(float(value), least), most)
 
