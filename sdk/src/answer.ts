@@ -6,7 +6,7 @@
 
 export interface ToolCall {
   index: number
-  id?: string
+  call_id?: string
   name?: string
   arguments: string
 }
@@ -34,6 +34,7 @@ export interface End {
 export interface WireEvent {
   type: string
   id?: string
+  call_id?: string
   text?: string
   n?: number
   crc32?: number
@@ -64,7 +65,7 @@ function withPiece(calls: readonly ToolCall[], event: WireEvent): ToolCall[] {
   const index = event.index || 0
   const before = calls.find((call) => call.index === index) || { index, arguments: '' }
   const call = { ...before, arguments: before.arguments + (event.arguments || '') }
-  if (event.id !== undefined && event.name !== undefined) call.id = event.id
+  if (event.call_id !== undefined) call.call_id = event.call_id
   if (event.name !== undefined) call.name = event.name
   return [...calls.filter((other) => other.index !== index), call].sort((a, b) => a.index - b.index)
 }

@@ -64,10 +64,10 @@ class Reasoning(_Event, frozen=True, tag="reasoning"):
 
 
 class ToolCall(_Event, frozen=True, tag="tool_call"):
-    """A piece of the `index`-th tool call: `id` and `name` come once, `arguments` piece by piece."""
+    """A piece of the `index`-th tool call: `call_id` and `name` come once, `arguments` piece by piece."""
 
     index: int
-    id: str | None = None
+    call_id: str | None = None
     name: str | None = None
     arguments: str = ""
 
@@ -213,7 +213,7 @@ class Answer:
         known = self._tools.get(piece.index, ToolCall(piece.index))
         self._tools[piece.index] = ToolCall(
             piece.index,
-            id=piece.id or known.id,
+            call_id=piece.call_id or known.call_id,
             name=piece.name or known.name,
             arguments=known.arguments + piece.arguments,
         )

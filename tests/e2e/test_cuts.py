@@ -6,7 +6,8 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import Iterator
+import socket
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -19,6 +20,7 @@ from tests.e2e.stepwise import Capture, Step, Stepwise, capture_all, held_after
 
 from dazi.events import Reasoning, ToolCall
 from dazi.upstream import Finish, Prompt, Sink
+from dazi.upstream.custom import Yielded, from_generator
 from dazi.upstream.demo import DemoUpstream
 
 # Many pieces end where a careless client or gateway would lose or garble something.
@@ -156,11 +158,34 @@ async def survive(served: Served, name: str, text: str) -> None:
     assert (told["text"], told["status"], told["crc32"]) == (text, "done", held.ends[0]["crc32"])
 
 
-@pytest.mark.xfail(
-    reason="PROTOCOL.md gives two fields of one name to a tool call where the frame's id is inside the JSON"
-)
+@pytest.mark.parametrize("chosen", [Format(), Format("append", "utf8", "plain"), Format("replace")], ids=str)
+async def test_a_reader_that_stalls_now_and_then_loses_nothing(serve: Serve, chosen: Format) -> None:
+    rng = random.Random(9)
+    pieces = ["".join(rng.choices("a你😀\n", k=rng.randrange(1, 4_000))) for _ in range(300)]
+
+    async def floods(_prompt: Prompt) -> AsyncGenerator[Yielded, None]:
+        for piece in pieces:
+            yield piece
+            await asyncio.sleep(0.002 if rng.random() < 0.3 else 0)
+
+    served = await serve({"m": from_generator(floods)})
+    question, received = Question(served.port, "slow"), Reception()
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    writer.write(question.request(Held(), chosen))
+    while chunk := await reader.read(rng.randrange(1, 60_000)):
+        received.feed(chunk)
+        if rng.random() < 0.1:
+            await asyncio.sleep(0.02)  # a stall
+    writer.close()
+    held = Held()
+    held.apply(chosen.events(received.body))
+    held.prove()
+    assert held.text == "".join(pieces)
+
+
 async def test_a_tool_calls_own_id_does_not_hide_the_frames(serve: Serve) -> None:
-    model = Stepwise([ToolCall(0, id="call_1", name="find", arguments="{}"), "ok"])
+    model = Stepwise([ToolCall(0, call_id="call_1", name="find", arguments="{}"), "ok"])
     served = await serve({"m": model.upstream})
     captures = await capture_all(Question(served.port, "tool"), model)
     assert {capture.held.id for capture in captures} == {"1-4"}

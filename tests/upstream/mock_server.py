@@ -161,8 +161,10 @@ class Recorder:
         self.thoughts.append(piece)
         self.spoke.set()
 
-    def tool_call(self, index: int, *, id: str | None = None, name: str | None = None, arguments: str = "") -> None:  # noqa: A002  # the wire's own word
-        self.calls.append((index, id, name, arguments))
+    def tool_call(
+        self, index: int, *, call_id: str | None = None, name: str | None = None, arguments: str = ""
+    ) -> None:
+        self.calls.append((index, call_id, name, arguments))
         self.spoke.set()
 
 

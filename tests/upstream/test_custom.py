@@ -40,7 +40,7 @@ async def test_strings_and_events_are_pushed(sink: Recorder) -> None:
         yield prompt.messages[0]["content"]
         yield Reasoning("hm")
         yield Text("x")
-        yield ToolCall(1, id="a", name="f", arguments="{}")
+        yield ToolCall(1, call_id="a", name="f", arguments="{}")
 
     assert await from_generator(answer).generate(PROMPT, sink) == Finish()
     assert (sink.pieces, sink.thoughts, sink.calls) == (["Hi", "x"], ["hm"], [(1, "a", "f", "{}")])

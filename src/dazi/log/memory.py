@@ -23,9 +23,9 @@ from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
 
 # One process holds its logs from birth to death, so no other writer can ever take over.
 _EPOCH = 1
-# Characters that a read puts into one record. A reader whose line breaks after a few kilobytes each time must still get
-# on: what it has of an unfinished frame does not count.
-_COALESCE = 2048
+# Characters that a read puts into one record. A reader whose line breaks after a kilobyte or two each time must still get
+# on (what it has of an unfinished frame does not count), and a Chinese character takes six bytes of ASCII JSON.
+_COALESCE = 256
 # What a log weighs without its text: the object, its first span, its index entries.
 _BYTES_PER_LOG = 2048
 # What an event that is no text weighs without its arguments: three objects and a place in a list.

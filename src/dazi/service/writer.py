@@ -79,12 +79,14 @@ class Writer:
             self._reasoning_n += utf16_length(whole)
             self._store(Reasoning(whole, self._reasoning_n), len(whole))
 
-    def tool_call(self, index: int, *, id: str | None = None, name: str | None = None, arguments: str = "") -> None:  # noqa: A002  # the wire's own word
+    def tool_call(
+        self, index: int, *, call_id: str | None = None, name: str | None = None, arguments: str = ""
+    ) -> None:
         """Append a piece of a tool call."""
         joiner = self._arguments.setdefault(index, _Joiner())
         whole = joiner.join(arguments) if arguments else ""
-        if whole or id or name:
-            self._store(ToolCall(index, id=id, name=name, arguments=whole), len(whole) + 1)
+        if whole or call_id or name:
+            self._store(ToolCall(index, call_id=call_id, name=name, arguments=whole), len(whole) + 1)
 
     def flush(self) -> None:
         """Store what was held back for its other half, which will not come.

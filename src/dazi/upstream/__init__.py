@@ -50,7 +50,9 @@ class Sink(Protocol):
         """Append a piece of the reasoning."""
         ...
 
-    def tool_call(self, index: int, *, id: str | None = None, name: str | None = None, arguments: str = "") -> None:  # noqa: A002  # the wire's own word
+    def tool_call(
+        self, index: int, *, call_id: str | None = None, name: str | None = None, arguments: str = ""
+    ) -> None:
         """Append a piece of a tool call."""
         ...
 

@@ -61,7 +61,7 @@ def _push(piece: Yielded, sink: Sink) -> None:
         case Reasoning():
             sink.reasoning(piece.text)
         case ToolCall():
-            sink.tool_call(piece.index, id=piece.id, name=piece.name, arguments=piece.arguments)
+            sink.tool_call(piece.index, call_id=piece.call_id, name=piece.name, arguments=piece.arguments)
         case _:
             raise TypeError(
                 f"A custom upstream yielded a {type(piece).__name__}. "

@@ -262,7 +262,7 @@ class _Answer:
         for call in message.tool_calls or ():
             function = call.function or _Function()
             self._sink.tool_call(
-                call.index or 0, id=call.id or None, name=function.name or None, arguments=function.arguments or ""
+                call.index or 0, call_id=call.id or None, name=function.name or None, arguments=function.arguments or ""
             )
         return bool(message.content or reasoning or message.tool_calls)
 

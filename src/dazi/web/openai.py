@@ -166,9 +166,9 @@ def _tool_call(piece: ToolCall) -> _Json:
     function: _Json = {"arguments": piece.arguments}
     if piece.name is not None:
         function["name"] = piece.name
-    first: _Json = {"id": piece.id, "type": "function"} if piece.id is not None else {}
+    first: _Json = {"id": piece.call_id, "type": "function"} if piece.call_id is not None else {}
     return {"index": piece.index, **first, "function": function}
 
 
 def _whole_tool_call(call: ToolCall) -> _Json:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

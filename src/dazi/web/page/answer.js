@@ -58,9 +58,9 @@ function whole({ text, reasoning, tool_calls }) {
   return { text, reasoning: reasoning || "", tools: (tool_calls || []).reduce(withPiece, []) };
 }
 
-function withPiece(tools, { index, id, name, arguments: piece = "" }) {
+function withPiece(tools, { index, call_id: id, name, arguments: piece = "" }) {
   const known = tools.find((tool) => tool.index === index) || { index, arguments: "" };
-  const tool = { index, id: id || known.id, name: name || known.name, arguments: known.arguments + piece };
+  const tool = { index, call_id: id || known.call_id, name: name || known.name, arguments: known.arguments + piece };
   return [...tools.filter((other) => other.index !== index), tool].sort((one, other) => one.index - other.index);
 }
 
