@@ -383,6 +383,8 @@ def test_the_line_in_progress_counts_together_with_the_data_before_it() -> None:
     assert parser.feed(b"data: a\n") == parser.feed(b"dat") == []
     with pytest.raises(EventTooLarge):
         parser.feed(b"a")
+    with pytest.raises(EventTooLarge):
+        Parser(limit=10).feed(b"data: a\ndata")
 
 
 @pytest.mark.parametrize("worth_cutting", [1, 2048])
@@ -424,6 +426,18 @@ def test_what_makes_no_event_is_not_kept(chunk: bytes) -> None:
     try:
         for _ in range(20_000):
             parser.feed(chunk)
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_nothing_is_kept_of_an_event_that_passed_the_limit() -> None:
+    parser = Parser(limit=100_000)
+    tracemalloc.start()
+    try:
+        parser.feed(b"data: " + bytes(60_000) + b"\ndata: ")
+        with pytest.raises(EventTooLarge):
+            parser.feed(bytes(60_000))
         assert tracemalloc.get_traced_memory()[0] < 10_000
     finally:
         tracemalloc.stop()
@@ -474,7 +488,7 @@ def seconds(chunks: list[bytes]) -> float:
 
 def growth(shape: Callable[[int], list[bytes]]) -> float:
     """How many times longer four times the bytes take, at best of three."""
-    small, large = shape(2**16), shape(2**18)
+    small, large = shape(2**15), shape(2**17)
     return min(seconds(large) for _ in range(3)) / min(seconds(small) for _ in range(3))
 
 
