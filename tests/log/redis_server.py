@@ -31,18 +31,17 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start, again too, and wait until it answers."""
+    def start(self, *settings: str) -> None:
+        """Start, again too, and wait until it answers. `settings` stand instead of our own."""
         program = shutil.which("redis-server")
         if program is None:
             raise RuntimeError("The tests of the Redis log need redis-server. Install it: apt-get install redis-server")
         durable = ("--appendonly", "yes", "--appendfsync", self.append_only) if self.append_only else ()
-        self.process = subprocess.Popen(
-            [
-                *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
-                *("--logfile", str(self.folder / "log"), *durable, *self.options),
-            ]
+        ours = (
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
+            *("--logfile", str(self.folder / "log"), *durable, *self.options),
         )
+        self.process = subprocess.Popen([program, *(settings or ours)], stdout=subprocess.DEVNULL)
         wait_until(lambda: self.ask("PING") == "PONG", f"redis-server on port {self.port}: see {self.folder}/log")
 
     def signal(self, number: signal.Signals) -> None:
@@ -63,7 +62,7 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 connection.sendall(f"*{len(command)}\r\n{words}".encode())
-                return connection.recv(65_536).decode().strip().lstrip("+:-")
+                return connection.recv(65_536).decode(errors="replace").strip().lstrip("+:-")
         except OSError:
             return ""
 
@@ -109,6 +108,22 @@ def redis_cluster(masters: int = 3) -> Iterator[list[RedisServer]]:
         for server in servers:
             wait_until(lambda server=server: _is_ready(server, masters), f"the cluster's node on {server.port}")
         yield servers
+
+
+@contextmanager
+def redis_sentinel(service: str = "master") -> Iterator[tuple[str, RedisServer]]:
+    """Run a server with a Sentinel before it; gives the Sentinel's URL, and the server."""
+    with redis_server() as master, tempfile.TemporaryDirectory(prefix="dazi-redis-") as folder:
+        port, _ = _free_ports()
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor {service} 127.0.0.1 {master.port} 1\n")
+        sentinel = RedisServer(Path(folder), options=())
+        sentinel.port = port
+        sentinel.start(str(settings), "--sentinel")
+        try:
+            yield f"redis+sentinel://127.0.0.1:{port}/{service}", master
+        finally:
+            sentinel.kill()
 
 
 def _cluster_node(stack: ExitStack) -> RedisServer:

@@ -1,6 +1,6 @@
 """Logs in Redis: shared by all machines, and by all processes of one.
 
-`RedisLog` states the laws; `scripts` is what Redis does in one step, `entries` how events lie in a Stream, `followers`
+`RedisLog` states the laws; `places` is where a log lies, `scripts` what Redis does in one step, `entries` how events lie in a Stream, `followers`
 who hears of what, and `store` the connections.
 """
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Self
 
-import msgspec
-
-from dazi.errors import Closed, OutOfOrder, StoreUnavailable, Unknown
+from dazi.errors import Closed, OutOfOrder, Unknown
 from dazi.events import Aborted, End, Failed, Piece, status_of
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
 from dazi.log.redis import entries, scripts
 from dazi.log.redis.followers import Followers
+from dazi.log.redis.places import SHARDS, Places, check, digest, is_id, placed, shard_of, shard_of_key
 from dazi.log.redis.store import Argument, Notice, Reply, Store
 
-# One for each value of an id's last digit. Never to be changed: it says where every log lies.
-_SHARDS = 16
-_IDS = re.compile(r"[0-9a-f]{32}\Z")
 _FIRST_EPOCH = 1
 # Milliseconds for which a running log is kept although nobody renews its lease or sweeps: a week, so that even a long
 # weekend without a single gateway loses nothing.
@@ -51,9 +44,7 @@ class RedisLog:
 
     Laws, beside those of `dazi.log`:
 
-    - all keys of a log, its idempotency index among them, are of one shard, which is the last digit of its id. A draft
-      with a key lies in the shard of (owner, key), so `create` sets that digit: one script then finds or makes both, and
-      there is no second step for a crash or a race to come between. `Opened.generation` is the id;
+    - `create` may set the last digit of a draft's id (`places` says why): `Opened.generation` is the id;
     - stored before shown holds as far as Redis's `appendfsync` does: `always` loses nothing that it has confirmed.
 
     Args:
@@ -70,7 +61,7 @@ class RedisLog:
         self._store = store
         self._ttl = int(ttl * 1000)
         self._lease = lease
-        self._prefix = prefix
+        self._places = Places(prefix)
         self._safety = max(_SAFETY, self._ttl)
         self._followers = Followers(self, recheck=recheck, grace=lease)
         self._writers: OrderedDict[str, _Writer] = OrderedDict()
@@ -100,14 +91,21 @@ class RedisLog:
 
     async def create(self, draft: Draft) -> Opened:
         """Store `started` at position 1, or find the log that (owner, key) already stands for."""
-        draft, shard = _placed(draft)
+        draft, shard = placed(draft)
         generation, started = draft.started.generation, draft.started
-        keys = self._keys(shard, generation, "leases", "expiry", "shelf", owner=draft.owner)
+        keys = self._places.keys(shard, generation, "leases", "expiry", "shelf", owner=draft.owner)
         made, found, fingerprint, epoch = await self._store.call(
             scripts.CREATE,
-            keys if draft.key is None else [*keys, self._index(draft.owner, draft.key)],
+            keys if draft.key is None else [*keys, self._places.index(draft.owner, draft.key)],
             *(generation, draft.owner, draft.fingerprint, entries.started_fields(started)[1], _FIRST_EPOCH),
-            *(self._lease_ms, self._safety, started.model, started.created, _digest(draft.owner), self._key(shard, "")),
+            *(
+                self._lease_ms,
+                self._safety,
+                started.model,
+                started.created,
+                digest(draft.owner),
+                self._places.key(shard, ""),
+            ),
         )
         if made:
             self._writer_of(generation)
@@ -116,8 +114,8 @@ class RedisLog:
 
     async def find(self, owner: str, key: str) -> Opened:
         """Find the log that (owner, key) stands for. Raises `Unknown`."""
-        shard = _shard_of_key(owner, key)
-        found = await self._store.call(scripts.FIND, [self._index(owner, key)], self._key(shard, ""))
+        base = self._places.key(shard_of_key(owner, key), "")
+        found = await self._store.call(scripts.FIND, [self._places.index(owner, key)], base)
         if not found:
             raise Unknown(key)
         return Opened(found[0].decode(), int(found[2]), created=False, fingerprint=found[1].decode())
@@ -126,7 +124,7 @@ class RedisLog:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`, `StoreUnavailable`."""
         if not pieces:
             return
-        _check(generation)
+        check(generation)
         batch = entries.batch(pieces, previous)
         records: Sequence[Record] = ()
         self._followers.writes(generation)
@@ -140,7 +138,7 @@ class RedisLog:
     async def _append(self, generation: str, batch: entries.Batch, previous: int, epoch: int) -> None:
         writer = self._writer_of(generation)
         token = secrets.token_hex(8)
-        keys = self._keys(_shard_of(generation), generation, "news")
+        keys = self._places.keys(shard_of(generation), generation, "news")
         while True:
             before = writer.crc32
             after = batch.crc32(before)
@@ -159,7 +157,7 @@ class RedisLog:
 
     async def end(self, generation: str, end: End) -> Record:
         """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
-        _check(generation)
+        check(generation)
         return await self._end(generation, end, lost=False)
 
     async def _end(self, generation: str, end: End, *, lost: bool) -> Record:
@@ -169,7 +167,7 @@ class RedisLog:
         try:
             answer, *facts = await self._store.call(
                 scripts.END,
-                self._keys(_shard_of(generation), generation, "news", "leases", "expiry"),
+                self._places.keys(shard_of(generation), generation, "news", "leases", "expiry"),
                 *(generation, value, secrets.token_hex(8), self._ttl, int(lost)),
             )
             if answer != b"stored":
@@ -185,8 +183,8 @@ class RedisLog:
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
-        _check(generation)
-        keys = self._keys(_shard_of(generation), generation)
+        check(generation)
+        keys = self._places.keys(shard_of(generation), generation)
         reply = await self._store.call(scripts.READ, keys, after.epoch, after.position)
         page = _page(generation, reply, after)
         self._remember(generation, page.head)
@@ -198,11 +196,11 @@ class RedisLog:
         From now on is: after what this process has last seen of the log, so a caller that has read it misses nothing.
         Raises `Unknown` where the id is none.
         """
-        _check(generation)
+        check(generation)
         return self._followers.observe(
             generation,
             observer,
-            shard=_shard_of(generation),
+            shard=shard_of(generation),
             since=self._heads.get(generation, START),
             ours=generation in self._writers,
         )
@@ -214,24 +212,24 @@ class RedisLog:
 
         One that has vanished from the store is not among them: its writer still has it, and can restore it.
         """
-        asked = [(generation, epoch) for generation, epoch in held.items() if _IDS.match(generation)]
+        asked = [(generation, epoch) for generation, epoch in held.items() if is_id(generation)]
         answers = await asyncio.gather(*(self._renew(generation, epoch) for generation, epoch in asked))
         lost = {generation for (generation, _), answer in zip(asked, answers, strict=True) if answer == b"lost"}
         return frozenset(lost | (held.keys() - {generation for generation, _ in asked}))
 
     async def _renew(self, generation: str, epoch: int) -> Reply:
-        keys = self._keys(_shard_of(generation), generation, "leases", "expiry")
+        keys = self._places.keys(shard_of(generation), generation, "leases", "expiry")
         return await self._store.call(scripts.RENEW, keys, generation, epoch, self._lease_ms, self._safety)
 
     async def sweep(self) -> tuple[str, ...]:
         """End every log whose lease ran out, and forget what has expired; returns those that it ended."""
-        due = await asyncio.gather(*(self._due(shard) for shard in range(_SHARDS)))
+        due = await asyncio.gather(*(self._due(shard) for shard in range(SHARDS)))
         swept = await asyncio.gather(*(self._lose(generation) for some in due for generation in some))
         return tuple(generation for generation in swept if generation)
 
     async def _due(self, shard: int) -> Sequence[str]:
-        keys = [self._key(shard, name) for name in ("leases", "expiry", "shelf")]
-        return [one.decode() for one in await self._store.call(scripts.DUE, keys, self._key(shard, ""))]
+        keys = [self._places.key(shard, name) for name in ("leases", "expiry", "shelf")]
+        return [one.decode() for one in await self._store.call(scripts.DUE, keys, self._places.key(shard, ""))]
 
     async def _lose(self, generation: str) -> str:
         try:
@@ -248,12 +246,12 @@ class RedisLog:
         The whole log is written anew: what still stands was written by the same writer, and stays as it is. Raises
         `Closed` where it has an end or was erased, `OutOfOrder` where another has taken over, or more of it stands.
         """
-        draft, shard = _placed(draft)
+        draft, shard = placed(draft)
         generation = draft.started.generation
         keys = [
-            *self._keys(shard, generation, "leases", "expiry", "shelf", owner=draft.owner),
-            *(self._key(shard, name) for name in (f"gone:{generation}", "news")),
-            *([] if draft.key is None else [self._index(draft.owner, draft.key)]),
+            *self._places.keys(shard, generation, "leases", "expiry", "shelf", owner=draft.owner),
+            *(self._places.key(shard, name) for name in (f"gone:{generation}", "news")),
+            *([] if draft.key is None else [self._places.index(draft.owner, draft.key)]),
         ]
         batch = entries.batch(pieces, 1)
         answer, *facts = await self._store.call(scripts.RESTORE, keys, *self._restored(draft, batch, epoch))
@@ -266,7 +264,7 @@ class RedisLog:
         started = draft.started
         proof = (batch.n or 0, batch.crc32(0), batch.retracted or 0)
         yield from (started.generation, draft.owner, epoch, batch.last, *proof, self._lease_ms, self._safety)
-        yield from (started.model, started.created, _digest(draft.owner), secrets.token_hex(8), draft.fingerprint)
+        yield from (started.model, started.created, digest(draft.owner), secrets.token_hex(8), draft.fingerprint)
         for position, fields in ((1, entries.started_fields(started)), *batch.entries()):
             yield f"{position}-0"
             yield len(fields)
@@ -276,63 +274,55 @@ class RedisLog:
 
     async def list(self, *, owner: str | None = None, limit: int = 100) -> tuple[Summary, ...]:
         """List the newest logs, of one owner or of all."""
-        name = "shelf" if owner is None else f"owner:{_digest(owner)}"
-        rows = await asyncio.gather(*(self._rows(shard, name, limit) for shard in range(_SHARDS)))
+        name = "shelf" if owner is None else f"owner:{digest(owner)}"
+        rows = await asyncio.gather(*(self._rows(shard, name, limit) for shard in range(SHARDS)))
         newest = sorted((row for some in rows for row in some), key=lambda row: float(row[5]), reverse=True)
         return tuple(_summary(row) for row in newest[:limit])
 
     async def _rows(self, shard: int, name: str, limit: int) -> Rows:
-        rows: Rows = await self._store.call(scripts.SHELF, [self._key(shard, name)], limit, self._key(shard, ""))
+        rows: Rows = await self._store.call(
+            scripts.SHELF, [self._places.key(shard, name)], limit, self._places.key(shard, "")
+        )
         return rows
 
     async def erase(self, owner: str) -> int:
         """Forget everything of an owner; what runs is ended first. Returns how many logs that were."""
-        name = f"owner:{_digest(owner)}"
+        name = f"owner:{digest(owner)}"
         everything = 2**31
-        rows = await asyncio.gather(*(self._rows(shard, name, everything) for shard in range(_SHARDS)))
+        rows = await asyncio.gather(*(self._rows(shard, name, everything) for shard in range(SHARDS)))
         erased = await asyncio.gather(*(self._erase(row[6].decode(), owner) for some in rows for row in some))
         return sum(erased)
 
     async def _erase(self, generation: str, owner: str) -> int:
         with suppress(Closed, Unknown):
             await self._end(generation, Aborted(), lost=False)
-        shard = _shard_of(generation)
-        keys = self._keys(shard, generation, "leases", "expiry", "shelf", owner=owner)
-        gone = self._key(shard, f"gone:{generation}")
-        erased = await self._store.call(scripts.ERASE, [*keys, gone], generation, _digest(owner), self._safety, owner)
+        shard = shard_of(generation)
+        keys = self._places.keys(shard, generation, "leases", "expiry", "shelf", owner=owner)
+        gone = self._places.key(shard, f"gone:{generation}")
+        erased = await self._store.call(scripts.ERASE, [*keys, gone], generation, digest(owner), self._safety, owner)
         return int(erased)
 
     # What the followers ask
 
     async def heads(self, shard: int, generations: Sequence[str]) -> Sequence[int]:
         """Tell the last position of each log of a shard, 0 where there is none."""
-        keys = [self._key(shard, f"gen:{generation}") for generation in generations]
+        keys = [self._places.key(shard, f"gen:{generation}") for generation in generations]
         return [int(head) for head in await self._store.call(scripts.HEADS, keys)]
 
     async def tail(self, shard: int) -> str:
         """Tell the id of the last notice of a shard."""
-        last: bytes = await self._store.call(scripts.TAIL, [self._key(shard, "news")])
+        last: bytes = await self._store.call(scripts.TAIL, [self._places.key(shard, "news")])
         return last.decode()
 
     async def notices(self, shard: int, after: str) -> tuple[str, Sequence[Notice]]:
         """Wait for notices of a shard after an id."""
-        return await self._store.notices(self._key(shard, "news"), after)
+        return await self._store.notices(self._places.key(shard, "news"), after)
 
     # Keys, and what is remembered
 
     @property
     def _lease_ms(self) -> int:
         return int(self._lease * 1000)
-
-    def _key(self, shard: int, name: str) -> str:
-        return f"{self._prefix}:{{{shard}}}:{name}"
-
-    def _index(self, owner: str, key: str) -> str:
-        return self._key(_shard_of_key(owner, key), f"key:{_digest(owner, key)}")
-
-    def _keys(self, shard: int, generation: str, *names: str, owner: str | None = None) -> Sequence[str]:
-        mine = [f"gen:{generation}", f"log:{generation}", *names]
-        return [self._key(shard, name) for name in (mine if owner is None else [*mine, f"owner:{_digest(owner)}"])]
 
     def _writer_of(self, generation: str) -> _Writer:
         writer = self._writers.setdefault(generation, _Writer())
@@ -348,36 +338,6 @@ class RedisLog:
 def _bound(remembered: OrderedDict[str, _Writer] | OrderedDict[str, Cursor]) -> None:
     if len(remembered) > _REMEMBERED:
         remembered.popitem(last=False)
-
-
-def _digest(*parts: str) -> str:
-    # The length in front keeps ("a", "b:c") from ("a:b", "c").
-    text = f"{len(parts[0])}:{':'.join(parts)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _check(generation: str) -> None:
-    if not _IDS.match(generation):
-        raise Unknown(generation)
-
-
-def _shard_of(generation: str) -> int:
-    _check(generation)
-    return int(generation[-1], 16)
-
-
-def _shard_of_key(owner: str, key: str) -> int:
-    return int(_digest(owner, key)[-1], 16)
-
-
-def _placed(draft: Draft) -> tuple[Draft, int]:
-    """The draft, with an id that lies in its shard, and that shard."""
-    if draft.key is None:
-        return draft, _shard_of(draft.started.generation)
-    shard = _shard_of_key(draft.owner, draft.key)
-    generation = f"{draft.started.generation[:-1]}{shard:x}"
-    _check(generation)
-    return replace(draft, started=msgspec.structs.replace(draft.started, generation=generation)), shard
 
 
 def _refusal(generation: str, answer: bytes, facts: Sequence[bytes], *, got: str) -> Closed | OutOfOrder | Unknown:
