@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from dazi.errors import ConfigError, Forbidden, Unauthorized
 
@@ -23,6 +23,8 @@ COOKIE = "dazi_session"
 COOKIE_SECONDS = 30 * 24 * 3600
 SHORTEST_KEY = 16
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# A Host header: a name, or an IPv6 address in brackets, and perhaps a port (RFC 9110, 7.2). Nothing else has a name.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:/?#@\\,\s]+))(?::[0-9]*)?", re.IGNORECASE)
 # Keys that stand in somebody's documentation, lower case: everybody knows them.
 _PUBLIC_KEYS = frozenset(
     {"sk-1234567890abcdef", "sk-xxxxxxxxxxxxxxxx", "changemechangeme", "your-api-key-here", "1234567890123456"}
@@ -71,13 +73,17 @@ class Keys:
         return f"{claim}|{self._sign(owner, claim)}"
 
     def _owner_of_cookie(self, cookies: str) -> str:
-        owner, _, rest = _session_in(cookies).partition("|")
+        # Not the standard library's parser: it gives up on all cookies where another server's is not to its taste.
+        owner, _, rest = cookie_parser(cookies).get(COOKIE, "").partition("|")
         expires, _, signature = rest.partition("|")
-        if owner in self._hashes and hmac.compare_digest(signature, self._sign(owner, f"{owner}|{expires}")):
+        if owner in self._hashes and self._is_signed(owner, expires, signature):
             if int(expires) > time.time():
                 return owner
             raise Unauthorized("This session has expired.", remedy="Log in again.")
         raise Unauthorized("No API key came with the request.", remedy="Send the header Authorization: Bearer <key>.")
+
+    def _is_signed(self, owner: str, expires: str, signature: str) -> bool:
+        return hmac.compare_digest(signature.encode(), self._sign(owner, f"{owner}|{expires}").encode())
 
     def _sign(self, owner: str, claim: str) -> str:
         return hmac.new(self._hashes[owner], claim.encode(), hashlib.sha256).hexdigest()
@@ -106,7 +112,7 @@ class Doors:
                 param="Host",
             )
         origin = headers.get("origin")
-        if origin is None or urlsplit(origin).netloc.lower() == host.lower():
+        if origin is None or origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}:
             return []
         if origin.lower() not in self._origins:
             raise Forbidden(
@@ -136,19 +142,9 @@ def preflight(headers: Headers, cors: list[tuple[bytes, bytes]]) -> list[tuple[b
 
 
 def _name_of(host: str) -> str:
-    """Return the name in a Host header, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def _session_in(cookies: str) -> str:
-    try:
-        morsel = SimpleCookie(cookies).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    """Return the name in a Host header, without port and brackets; "" if there is none."""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
 
 
 def _check_strength(key: str) -> None:
