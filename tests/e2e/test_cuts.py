@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from tests.conftest import Serve, Served
 from tests.e2e.client import FORMATS, Format, Held, Question, Reception, receive
 from tests.e2e.proxy import Cut, CuttingProxy
@@ -22,6 +23,7 @@ from dazi.events import Reasoning, ToolCall
 from dazi.upstream import Finish, Prompt, Sink
 from dazi.upstream.custom import Yielded, from_generator
 from dazi.upstream.demo import DemoUpstream
+from dazi.web.app import App
 
 # Many pieces end where a careless client or gateway would lose or garble something.
 ANSWERS: dict[str, list[Step]] = {
@@ -166,24 +168,38 @@ async def test_a_reader_that_stalls_now_and_then_loses_nothing(serve: Serve, cho
     async def floods(_prompt: Prompt) -> AsyncGenerator[Yielded, None]:
         for piece in pieces:
             yield piece
-            await asyncio.sleep(0.002 if rng.random() < 0.3 else 0)
+            await asyncio.sleep(rng.choice([0, 0.005, 0.01]))
 
-    served = await serve({"m": from_generator(floods)})
+    served = await serve({"m": from_generator(floods)}, wrap=Narrow)
     question, received = Question(served.port, "slow"), Reception()
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     line.connect(("127.0.0.1", served.port))
     reader, writer = await asyncio.open_connection(sock=line, limit=1024)
     writer.write(question.request(Held(), chosen))
-    while chunk := await reader.read(rng.randrange(1, 60_000)):
+    while chunk := await reader.read(rng.randrange(1, 20_000)):
         received.feed(chunk)
-        if rng.random() < 0.1:
-            await asyncio.sleep(0.02)  # a stall
+        if rng.random() < 0.05:
+            await asyncio.sleep(0.1)  # a stall
     writer.close()
     held = Held()
     held.apply(chosen.events(received.body))
     held.prove()
     assert held.text == "".join(pieces)
+
+
+class Narrow:
+    """Gives the kernel hardly any room for what a reader does not take, so that it waits in the gateway."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            transport = send.__self__.transport  # type: ignore[attr-defined]  # uvicorn's own `send`
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            transport.set_write_buffer_limits(8_192)
+        await self._app(scope, receive, send)
 
 
 async def test_a_tool_calls_own_id_does_not_hide_the_frames(serve: Serve) -> None:
