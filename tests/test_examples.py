@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
+import re
 import socket
 import subprocess
 import sys
@@ -17,12 +20,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from tests.conftest import listening
+from tests.conftest import Serve, listening
 
 from dazi import Prompt, create_app
 from dazi.sse import Parser
+from dazi.upstream.demo import DemoUpstream
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 QUESTION = {"messages": [{"role": "user", "content": "why so 早 👋🏽"}]}
 
 
@@ -63,17 +68,21 @@ def events_of(body: bytes) -> list[dict[str, Any]]:
     return [msgspec.json.decode(event.data) for event in Parser().feed(body)]
 
 
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(event["text"] for event in events if event["type"] == "text")
+
+
 async def everything_works(url: str, text: str) -> None:
     """Stream, replace, attach anew, poll, abort by key: what a team gets for its generator."""
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
         response = await client.post("/v1/generations", json=QUESTION)
         events = events_of(response.content)
-        assert "".join(event["text"] for event in events if event["type"] == "text") == text
+        assert text_of(events) == text
         assert events[-1]["type"] == "done"
         path = f"/v1/generations/{response.headers['dazi-generation']}"
 
         again = await client.get(f"{path}/events", headers={"Last-Event-ID": "1-1"})
-        assert "".join(event["text"] for event in events_of(again.content) if event["type"] == "text") == text
+        assert text_of(events_of(again.content)) == text
         replaced = await client.post("/v1/generations?mode=replace", json=QUESTION)
         snapshots = [event for event in events_of(replaced.content) if event["type"] == "snapshot"]
         assert snapshots[-1]["text"] == text
@@ -136,3 +145,39 @@ async def test_behind_a_middleware_it_is_slower_but_never_wrong(middleware: type
     text = "".join(f"{number} " for number in range(len(str(QUESTION["messages"]))))
     async with behind(middleware, **options) as url:
         await everything_works(url, text)
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """Return the code blocks of a document, of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+async def test_the_readmes_own_model_runs() -> None:
+    module: dict[str, Any] = {}
+    exec(next(block for block in blocks_of("README.md", "python") if "create_app" in block), module)  # noqa: S102  # our own README
+    async with listening(module["app"]) as port:
+        await everything_works(f"http://127.0.0.1:{port}", "WHY SO 早 👋🏽 ")
+
+
+async def test_the_readmes_commands_run(serve: Serve) -> None:
+    served = await serve({"demo": DemoUpstream(pace=math.inf)})
+    start, follow = (block for block in blocks_of("README.md", "sh") if "curl" in block)
+    answer = await shell(start, served.port)
+    generation = json.loads(answer.partition("data: ")[2].partition("\n")[0])["generation"]
+    attached, polled, aborted = [await shell(line, served.port, generation) for line in follow.splitlines()]
+    said, rest = (events_of(stream.encode()) for stream in (answer, attached))
+    assert said[-1] == rest[-1]
+    missing = said[6]["n"]  # of the frame with the id 1-7, in UTF-16 units
+    assert text_of(rest) == text_of(said).encode("utf-16-le")[2 * missing :].decode("utf-16-le")
+    assert (json.loads(polled)["status"], json.loads(aborted)["status"]) == ("done", "done")
+
+
+async def shell(command: str, port: int, generation: str = "") -> str:
+    """Run a line of the README against the gateway of the test."""
+    here = command.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("$ID", generation)
+    process = await asyncio.create_subprocess_shell(
+        here.replace("curl ", "curl -sS "), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
