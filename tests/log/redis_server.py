@@ -31,6 +31,12 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        assert self.process is not None
+        return self.process.pid
+
     def start(self, *settings: str) -> None:
         """Start, again too, and wait until it answers. `settings` stand instead of our own."""
         program = shutil.which("redis-server")

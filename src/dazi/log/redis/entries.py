@@ -182,6 +182,11 @@ def stamped(value: bytes, n: int, crc32: int) -> End:
     return msgspec.structs.replace(_decode_end(value), n=n, crc32=crc32, ai_generated=True)
 
 
+def packed(facts: Sequence[str | int]) -> bytes:
+    """Make one argument of many, for a script."""
+    return _encode([*map(str, facts)])
+
+
 def records_of(entries: Entries, epoch: int, after: int, end: Record | None) -> tuple[Record, ...]:
     """Decode entries into the records after the position `after`."""
     records = tuple(_records(_decoded(entries, after), epoch))

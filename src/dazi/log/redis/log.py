@@ -143,11 +143,8 @@ class RedisLog:
             before = writer.crc32
             after = batch.crc32(before)
             proof = ("", "", "") if batch.n is None else ("" if batch.retracted else before, after, batch.n)
-            answer, *facts = await self._store.call(
-                scripts.APPEND,
-                keys,
-                *(generation, previous, batch.last, epoch, token, *proof, batch.retracted or "", *batch.fields()),
-            )
+            given = (generation, previous, batch.last, epoch, token, *proof, batch.retracted or "")
+            answer, *facts = await self._store.call(scripts.APPEND, keys, entries.packed(given), *batch.fields())
             if answer == b"stored":
                 writer.crc32 = before if batch.n is None else after
                 return

@@ -8,6 +8,7 @@ Every wait has a bound; whatever goes wrong is `StoreUnavailable`, and the next 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ Notice = tuple[str, int]
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A script to be run, and who waits for what it answers. `retried`: it has been sent before."""
+    """A script to be run, and who waits for its answer, until loop time `due`. `retried`: it was sent before."""
 
     script: Script
     keys: Sequence[str]
     arguments: Sequence[Argument]
     answer: asyncio.Future[Reply]
+    due: float
     retried: bool = False
 
     def by_digest(self) -> tuple[Argument, ...]:
@@ -87,6 +89,9 @@ class Store:
         # Calls that wait for the next pipeline, and the pipelines under way.
         self._waiting: list[Call] = []
         self._lanes: set[asyncio.Task[None]] = set()
+        # Calls in the order of their deadlines, and the timer of the first: one timer for all costs less than one each.
+        self._pending: deque[Call] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         # The answer to XREAD as Redis gives it: redis-py's own shape of it changes with versions and protocols.
         for one in (client, blocking):
             one.set_response_callback("XREAD", _as_it_is)
@@ -105,18 +110,37 @@ class Store:
         """Let what is under way finish, and close every connection."""
         while self._lanes:
             await asyncio.gather(*self._lanes)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for client in (self._client, self._blocking):
             await _close(client)
 
     async def call(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Run a script in one step. Raises `StoreUnavailable`; it may have run then."""
-        call = Call(script, keys, arguments, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        call = Call(script, keys, arguments, loop.create_future(), loop.time() + _CALL)
+        self._pending.append(call)
+        if self._timer is None:
+            self._timer = loop.call_at(call.due, self._expire)
         self._enqueue(call)
-        try:
-            async with asyncio.timeout(_CALL):
-                return await call.answer
-        except TimeoutError as error:
-            raise StoreUnavailable(f"Redis has not answered for {_CALL:g} seconds.") from error
+        return await call.answer
+
+    def _expire(self) -> None:
+        """Give up what was not answered in time."""
+        self._timer = None
+        self._forget_answered()
+        loop = asyncio.get_running_loop()
+        while self._pending and self._pending[0].due <= loop.time():
+            error = StoreUnavailable(f"Redis has not answered for {_CALL:g} seconds.")
+            self._pending.popleft().answer.set_exception(error)
+            self._forget_answered()
+        if self._pending:
+            self._timer = loop.call_at(self._pending[0].due, self._expire)
+
+    def _forget_answered(self) -> None:
+        while self._pending and self._pending[0].answer.done():
+            self._pending.popleft()
 
     async def notices(self, news: str, after: str) -> tuple[str, list[Notice]]:
         """Wait for what is told in a shard after an id; gives the last id and the notices."""
@@ -160,6 +184,7 @@ class Store:
             return
         for call, answer in zip(calls, answers, strict=True):
             self._settle(call, loaded.get(id(call), answer))
+        self._forget_answered()
 
     def _settle(self, call: Call, answer: Reply | Exception) -> None:
         if isinstance(answer, Exception):
