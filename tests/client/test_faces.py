@@ -35,7 +35,7 @@ TEXT = "".join(PIECES)
 def think_and_act(sink: Sink) -> None:
     sink.reasoning("想")
     sink.reasoning("想")
-    sink.tool_call(0, id="a", name="look", arguments="{")
+    sink.tool_call(0, call_id="a", name="look", arguments="{")
     sink.tool_call(0, arguments="}")
     sink.text("Well.")
 
@@ -65,7 +65,7 @@ async def test_events_tell_everything(serve: Serve, connect: Connect) -> None:
     assert [type(event) for event in events] == [Started, Reasoning, Reasoning, ToolCall, ToolCall, Text, Done]
     assert events[0].generation == answer.generation
     assert answer.reasoning == "想想"
-    assert answer.tool_calls == (ToolCall(0, id="a", name="look", arguments="{}"),)
+    assert answer.tool_calls == (ToolCall(0, call_id="a", name="look", arguments="{}"),)
 
 
 async def test_the_generation_is_known_once_the_answer_is_entered(serve: Serve, connect: Connect) -> None:
@@ -320,8 +320,14 @@ async def test_a_key_opens_and_a_wrong_one_does_not(serve: Serve, connect: Conne
     url = (await serve({"m": Scripted("x")}, settings=Settings(api_keys=keys))).url
     assert await connect(url, keys[0]).models() == ("m",)
     for wrong in (None, "another-key-altogether"):
-        with pytest.raises(Unauthorized):
-            await connect(url, wrong).start("?").wait_end()
+        client = connect(url, wrong)
+        for ask in (client.start("?").wait_end, client.models):
+            with pytest.raises(Unauthorized) as caught:
+                await ask()
+            assert caught.value.remedy in {
+                "Send the header Authorization: Bearer <key>.",
+                "Use one of the gateway's DAZI_API_KEYS.",
+            }
 
 
 @pytest.mark.parametrize(
@@ -349,6 +355,15 @@ def test_a_key_that_no_header_can_carry_is_refused(connect: Connect) -> None:
 async def test_where_nobody_listens_is_told(connect: Connect) -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:9 could not be read: .*refused"):
         await connect("http://127.0.0.1:9").start("?").wait_end()
+
+
+async def test_a_proxy_is_not_asked_for_this_very_machine(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    url = (await serve({"m": Scripted()})).url
+    assert await connect(url).models() == ("m",)
+    assert await connect(url.replace("127.0.0.1", "localhost")).models() == ("m",)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, "text/html"), (404, "text/html"), (302, "text/plain")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -34,10 +35,13 @@ from dazi.events import Done, Reasoning, Text, ToolCall
 from dazi.upstream import Prompt
 from dazi.upstream.custom import Yielded, from_generator
 
+# What the runs came to, for `pytest -rA` to show.
+log = logging.getLogger(__name__)
+
 PIECES = ("你好", "𠮷 👨‍", "👧", "é\n", "Fin.")
 TEXT = "".join(PIECES)
 THOUGHT = "想一想。"
-CALLS = (ToolCall(0, id="a", name="look", arguments='{"a":1}'),)
+CALLS = (ToolCall(0, call_id="a", name="look", arguments='{"a":1}'),)
 # As many runs at once as keep two cores busy; each has a proxy of its own.
 WIDTH = 16
 # A stalled line is left soon, but not before a heartbeat can come.
@@ -75,7 +79,7 @@ async def bench(serve: Serve) -> AsyncIterator[Bench]:
         asked[prompt.messages[-1]["content"]] += 1
         yield Reasoning("想一想", 0)
         yield Reasoning("。", 0)
-        yield ToolCall(0, id="a", name="look", arguments='{"a"')
+        yield ToolCall(0, call_id="a", name="look", arguments='{"a"')
         for piece in PIECES:
             await asyncio.sleep(0)
             yield Text(piece)
@@ -155,7 +159,7 @@ async def test_a_request_cut_at_any_byte_asks_once(face: str, bench: Bench) -> N
     def cut(at: int) -> Plan:
         return lambda number: Toxics(up=[LimitData(at)] if number == 0 else [])
 
-    plans = [(f"request cut at {at}", cut(at)) for at in range(0, 500, 5 if face == "async" else 31)]
+    plans = [(f"request cut at {at}", cut(at)) for at in range(0, 500, 9 if face == "async" else 31)]
     assert await run_all(bench, face, plans, HASTE) == {"exact": len(plans)}
 
 
@@ -201,7 +205,7 @@ async def test_a_trickle_is_read_to_the_end(face: str, bench: Bench) -> None:
 # Bytes that are not what was sent
 
 
-@pytest.mark.parametrize(("face", "step"), [("async", 5), ("sync", 41), pytest.param("async", 1, marks=full)])
+@pytest.mark.parametrize(("face", "step"), [("async", 11), ("sync", 41), pytest.param("async", 1, marks=full)])
 @pytest.mark.parametrize("what", ["flipped", "dropped", "doubled"])
 async def test_damage_anywhere_is_mended_or_told(what: str, face: str, step: int, bench: Bench) -> None:
     damage: dict[str, Callable[[int], Damage]] = {
@@ -211,6 +215,7 @@ async def test_damage_anywhere_is_mended_or_told(what: str, face: str, step: int
     }
     plans = [(f"{what} at {at}", once(damage[what](at))) for at in range(0, bench.length, step)]
     outcomes = await run_all(bench, face, plans, SHORT)
+    log.warning("%s, %s at %d of %d bytes: %s", face, what, len(plans), bench.length, dict(outcomes))
     # `crc32` covers the text alone: of reasoning and tool calls, some damage cannot be told.
     told = {"Replaced", "NotAGateway", "NotFound", "InvalidRequest", "Unreachable"}
     assert set(outcomes) <= {"exact", "exact text"} | told
@@ -235,11 +240,11 @@ def mixture(seed: int) -> Plan:
 
 def some(chance: Random) -> list[Toxic]:
     kinds: list[Callable[[], Toxic]] = [
-        lambda: LimitData(chance.randrange(3000)),
-        lambda: LimitData(chance.randrange(3000)),
-        lambda: ResetPeer(chance.randrange(3000)),
-        lambda: ResetPeer(chance.randrange(3000)),
-        lambda: Timeout(chance.randrange(3000)),
+        lambda: LimitData(chance.randrange(1300)),
+        lambda: LimitData(chance.randrange(1300)),
+        lambda: ResetPeer(chance.randrange(1300)),
+        lambda: ResetPeer(chance.randrange(1300)),
+        lambda: Timeout(chance.randrange(1300)),
         lambda: Latency(0.001, 0.01, chance),
         lambda: Slicer(chance.randrange(1, 100), chance.randrange(50), 0, chance),
         lambda: Bandwidth(chance.choice([50_000, 500_000])),
@@ -250,15 +255,15 @@ def some(chance: Random) -> list[Toxic]:
 
 @pytest.mark.parametrize(
     ("face", "runs"),
-    [("async", 200), ("sync", 40), pytest.param("async", 5000, marks=full), pytest.param("sync", 500, marks=full)],
+    [("async", 150), ("sync", 40), pytest.param("async", 5000, marks=full), pytest.param("sync", 500, marks=full)],
 )
 @pytest.mark.timeout(600)
 async def test_any_mixture_gives_the_text_or_says_why_not(
-    face: str, runs: int, bench: Bench, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+    face: str, runs: int, bench: Bench, request: pytest.FixtureRequest
 ) -> None:
     first = int(request.config.getoption("hypothesis_seed", None) or 0) * runs
     plans = [(f"mixture {seed}", mixture(seed)) for seed in range(first, first + runs)]
     outcomes = await run_all(bench, face, plans, SHORT)
-    record_property("outcomes", dict(outcomes))
+    log.warning("%s, seeds %d to %d: %s", face, first, first + runs - 1, dict(outcomes))
     assert set(outcomes) <= {"exact", "Unreachable"}
     assert outcomes["exact"] > runs / 2

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
+from dazi.cli.chat import chat
+from dazi.cli.config import config
 from dazi.cli.serve import serve
-from dazi.errors import ConfigError
+from dazi.cli.tail import tail
+from dazi.errors import ConfigError, DaziError, RequestError
 
 app = typer.Typer(
     name="dazi",
@@ -15,18 +20,30 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
+for command in (serve, chat, tail, config):
+    app.command()(command)
+
+
+def _tell_version(is_wanted: bool) -> None:  # noqa: FBT001  # as Typer calls it
+    if is_wanted:
+        print(f"dazi {version('dazi')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _dazi() -> None:
-    """Keep `serve` a command of its own, while it is the only one."""
+def _dazi(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and leave.")
+    ] = False,
+) -> None:
+    """Type a language model's answer into mini programs, browsers and terminals, and never lose a character."""
 
 
 def main() -> None:
-    """Run the command line. A user's mistake ends in a sentence and status 2, never in a traceback."""
+    """Run the command line. A mistake of the user's ends in a sentence and status 2, what else is known in one and 1."""
     try:
         app()
-    except ConfigError as error:
-        typer.echo(f"dazi: {error}", err=True)
-        sys.exit(2)
+    except DaziError as error:
+        print(f"dazi: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError | RequestError) else 1)

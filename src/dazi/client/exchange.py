@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from dazi.client.attempts import Attempts, Patience
 from dazi.client.errors import Corrupted, NotAGateway, Unreachable
-from dazi.client.wire import Damaged, Head, Request, read_refusal, retry_after
+from dazi.client.wire import PASSING, Damaged, Head, Request, read_refusal, retry_after
 from dazi.errors import DaziError
 
 T = TypeVar("T")
@@ -26,8 +26,6 @@ T = TypeVar("T")
 LONGEST = 64 * 1024 * 1024
 # Seconds that a body which is no stream may take to arrive, however steadily it trickles.
 _BODY_TIMEOUT = 60.0
-# Statuses that pass by themselves, where no error of Dazi's own says more: a proxy's, mostly.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class Exchange(ABC):
         self._try_again(error, retry_after(head, error))
 
     def _strange(self, head: Head) -> Unreachable:
-        if head.status in _PASSING:
+        if head.status in PASSING:
             return Unreachable(self._peer.url, f"something before the gateway answered {head.status}")
         raise NotAGateway(self._peer.url, head.status, head.media_type)
 

@@ -134,12 +134,12 @@ class _Typed(Struct, frozen=True):
 
 
 class _Error(Struct, frozen=True):
+    # OpenAI's calls tell the first three only, with the remedy as the last sentence of the message.
     code: str
     message: str
-    remedy: str
-    status: int
-    retryable: bool
     param: str | None = None
+    remedy: str = ""
+    retryable: bool | None = None
     retry_after: float | None = None
 
 
@@ -169,6 +169,8 @@ _refused = msgspec.json.Decoder(_Refused)
 _aborted = msgspec.json.Decoder(_Aborted)
 _models = msgspec.json.Decoder(_Models)
 
+# Statuses that pass by themselves, where nothing says more: a proxy's, mostly.
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _JSON = {"accept": "application/json"}
 _BY_STATUS: dict[int, type[RequestError]] = {
     400: InvalidRequest,
@@ -266,15 +268,16 @@ def read_refusal(head: Head, body: bytes) -> RequestError | None:
 def refusal(error: _Error | Problem, status: int) -> RequestError:
     """Make the exception of an error, in a body or in a stream."""
     kind = _BY_STATUS.get(status, RequestError)
+    message, _, remedy = (error.message, "", error.remedy) if error.remedy else error.message.rpartition(". ")
     refused = kind(
-        error.message,
-        remedy=error.remedy,
+        message if error.remedy else f"{message}.",
+        remedy=remedy,
         code=error.code,
         param=error.param,
         status=status,
         retry_after=None if error.retry_after is None else int(error.retry_after),
     )
-    refused.retryable = error.retryable
+    refused.retryable = status in PASSING if error.retryable is None else error.retryable
     return refused
 
 
