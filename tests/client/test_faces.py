@@ -14,6 +14,7 @@ from tests.puppet import Acting, Puppet, Scripted
 from tests.waiting import until
 
 from dazi.client import Answer, AsyncAnswer, AsyncClient, Client, NotAGateway, Patience, Replaced, Unreachable
+from dazi.client.http import AsyncLine, Line
 from dazi.errors import (
     ConfigError,
     Conflict,
@@ -424,6 +425,26 @@ async def test_a_cancelled_reader_reads_on(serve: Serve) -> None:
                 await waiting
             play.say(piece)
         play.finish()
+        await answer.wait_end()
+    assert answer.text == TEXT
+
+
+async def test_an_interrupted_reader_reads_on(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C, which may strike while a chunk is taken."""
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    client = connect((await serve({"m": Scripted(*PIECES)})).url)
+    async with client.start("?") as answer:
+        with monkeypatch.context() as patch:
+            patch.setattr(Line, "read", interrupt)
+            patch.setattr(AsyncLine, "read", interrupt)
+            with pytest.raises(Interrupt):
+                await answer.wait_end()
         await answer.wait_end()
     assert answer.text == TEXT
 

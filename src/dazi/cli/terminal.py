@@ -29,8 +29,8 @@ class Terminal:
     def __init__(self, out: TextIO | None = None, aside: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._aside = aside or sys.stderr
-        # What has been typed of the answer's text.
-        self._typed = ""
+        # The pieces of the answer's text that have been typed.
+        self._typed: list[str] = []
         # Whether the cursor stands behind something that was written aside, or behind text.
         self._is_aside = False
         self._is_in_line = False
@@ -46,10 +46,8 @@ class Terminal:
                 self.remark(f"calls {event.name}")
             case Retract():
                 self._replace(event.text, f"withdrawn: {event.reason}")
-            case Snapshot() if event.text.startswith(self._typed):
-                self._type(event.text[len(self._typed) :])
             case Snapshot():
-                self._replace(event.text, "replaced by what stands now:")
+                self._go_on(event.text)
             case Aborted():
                 self.remark("aborted")
 
@@ -65,16 +63,23 @@ class Terminal:
             self._write(stream, "\n")
         self._is_in_line = False
 
+    def _go_on(self, text: str) -> None:
+        typed = "".join(self._typed)
+        if text.startswith(typed):
+            self._type(text[len(typed) :])
+        else:
+            self._replace(text, "replaced by what stands now:")
+
     def _replace(self, text: str, why: str) -> None:
         self.remark(why)
-        self._typed = ""
+        self._typed.clear()
         self._type(text)
 
     def _type(self, piece: str) -> None:
         if not piece:
             return
         self._turn(is_aside=False)
-        self._typed += piece
+        self._typed.append(piece)
         self._is_in_line = not piece.endswith("\n")
         self._write(self._out, piece)
 
