@@ -25,7 +25,8 @@ from dazi.log import Record
 _COALESCE = 2048
 
 Fields = list[bytes]
-Entries = Sequence[tuple[bytes, Sequence[bytes]]]
+# The names of fields, each with the length of its value; and the values.
+Entries = tuple[bytes, bytes]
 
 
 class Run(Struct, frozen=True, array_like=True, gc=False):
@@ -194,17 +195,19 @@ def records_of(entries: Entries, epoch: int, after: int, end: Record | None) -> 
 
 
 def _decoded(entries: Entries, after: int) -> Iterator[tuple[bytes, Run | _Single]]:
-    for _, fields in entries:
-        for at in range(0, len(fields), 2):
-            field, value = fields[at], fields[at + 1]
-            if field in _KINDS:
-                run = _decode_run(value)
-                if run.position > after:
-                    yield field, run.after(after)
-            elif field != b"e":
-                single = _decode_single(value)
-                if single.previous >= after:
-                    yield field, single
+    names, values = entries
+    at = 0
+    for name in names.split():
+        field, end = name[:1], at + int(name[1:])
+        value, at = values[at:end], end
+        if field in _KINDS:
+            run = _decode_run(value)
+            if run.position > after:
+                yield field, run.after(after)
+        elif field != b"e":
+            single = _decode_single(value)
+            if single.previous >= after:
+                yield field, single
 
 
 def _records(spans: Iterable[tuple[bytes, Run | _Single]], epoch: int) -> Iterator[Record]:

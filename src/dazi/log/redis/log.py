@@ -350,7 +350,7 @@ def _refusal(generation: str, answer: bytes, facts: Sequence[bytes], *, got: str
 def _page(generation: str, reply: Reply, after: Cursor) -> Page:
     if not reply:
         raise Unknown(generation)
-    matched, stored, owner, epoch, position, value, end_epoch, n, crc32 = reply
+    matched, names, values, owner, epoch, position, value, end_epoch, n, crc32 = reply
     head = Cursor(int(end_epoch or epoch), int(position))
     end = None
     if value:
@@ -360,7 +360,7 @@ def _page(generation: str, reply: Reply, after: Cursor) -> Page:
         head=head,
         end=end.event if end else None,  # type: ignore[arg-type]  # of this record's event that is known
         matched=bool(matched),
-        records=entries.records_of(stored, int(epoch), after.position if matched else 0, end),
+        records=entries.records_of((names, values), int(epoch), after.position if matched else 0, end),
     )
 
 
