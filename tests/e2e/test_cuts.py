@@ -135,6 +135,17 @@ def rough_line(rng: random.Random) -> Iterator[Cut]:
 
 @pytest.mark.parametrize("seeds", [range(12), range(12, 24)], ids=str)
 async def test_a_running_generation_survives_a_line_that_breaks_all_the_time(serve: Serve, seeds: range) -> None:
+    await survive_all(serve, seeds)
+
+
+@pytest.mark.full
+async def test_hundreds_of_them_do(serve: Serve, request: pytest.FixtureRequest) -> None:
+    first = int(request.config.getoption("hypothesis_seed") or 0) * 1_000
+    for batch in range(first, first + 480, 12):
+        await survive_all(serve, range(batch, batch + 12))
+
+
+async def survive_all(serve: Serve, seeds: range) -> None:
     texts = {str(seed): random_text(random.Random(seed)) for seed in seeds}
     models = {name: Counted(DemoUpstream(pace=400, text=text)) for name, text in texts.items()}
     served = await serve(models)

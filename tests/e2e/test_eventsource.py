@@ -59,7 +59,7 @@ def attach_of(conversation: Conversation) -> tuple[str | None, int]:
 @pytest.mark.parametrize("options", ["", "&mode=replace&encoding=utf8"])
 async def test_it_goes_on_after_each_cut_and_stops_at_the_end(serve: Serve, page: Page, options: str) -> None:
     served = await serve({"m": DemoUpstream(pace=30, text=TEXT)})
-    cuts = [Cut(answered=700), Cut(answered=1_201, resets=True), Cut(answered=0)]
+    cuts = [Cut(answered=600), Cut(answered=601, resets=True), Cut(answered=0)]
     async with CuttingProxy(served.port, iter([*cuts, *[Cut()] * 10]), where="/events") as proxy:
         path = await start(served)
         told = await follow(page, f"http://127.0.0.1:{proxy.port}", f"{path}?heartbeat=1{options}")

@@ -112,7 +112,7 @@ Open = Callable[[Served], Awaitable[Chat]]
 
 
 async def test_a_question_is_answered_letter_by_letter(serve: Serve, mock: Mock, chat: Open) -> None:
-    model = await mock(WORDS, pace=0.04)
+    model = await mock(WORDS, pace=0.08)
     page = await chat(await serve({"m": OpenAIUpstream(model.url)}))
     await page.ask("What happened, 然后呢?")
     seen = [await page.shown()]
