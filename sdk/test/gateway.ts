@@ -5,7 +5,6 @@ import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 
 const python = new URL('../../.venv/bin/python', import.meta.url).pathname
-const program = new URL('gateway.py', import.meta.url).pathname
 
 export const hasGateway = existsSync(python)
 
@@ -14,10 +13,13 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
-export async function startGateway(): Promise<Gateway> {
+/** Start one of the programs beside this file; `options` are what it takes after its port. */
+export async function startGateway(program = 'gateway.py', options: string[] = []): Promise<Gateway> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const server = spawn(python, [program, String(port)], { stdio: ['ignore', 'ignore', 'inherit'] })
+  // The tests' own variables are none of the gateway's settings, and it says so.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('DAZI_')))
+  const server = spawn(python, [new URL(program, import.meta.url).pathname, String(port), ...options], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()))
   await until(async () => (await fetch(`${url}/health/ready`)).ok)
   return {

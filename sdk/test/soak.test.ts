@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { PROFILES, type ProfileName } from '../emulator/index.js'
+import { hasGateway, startGateway, type Gateway } from './gateway.js'
+import { planOf, run, type Outcome } from './soak.js'
+
+/** `DAZI_RUNS`: runs a profile; `DAZI_SEED`: the first seed; `DAZI_SCALE`: how much faster than real, 1 for not at all. */
+const RUNS = Number(process.env['DAZI_RUNS'] || 30)
+const SEED = Number(process.env['DAZI_SEED'] || 1)
+const SCALE = Number(process.env['DAZI_SCALE'] || 20)
+
+// Of a profile; the profiles run side by side. More would keep a machine of two cores too busy for its watchdogs.
+const AT_A_TIME = 6
+
+let gateway: Gateway
+
+before(async () => {
+  if (hasGateway) gateway = await startGateway('soak_gateway.py', [String(SCALE)])
+})
+
+after(() => gateway && gateway.stop())
+
+/** All runs of a profile, so many at a time. */
+async function runAll(profile: ProfileName): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  let seed = SEED
+  const work = async () => {
+    while (seed < SEED + RUNS) outcomes.push(await run(gateway.url, planOf(profile, seed++, SCALE)))
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, work))
+  return outcomes
+}
+
+function summaryOf(outcomes: Outcome[]): string {
+  const counts: Record<string, number> = {}
+  const add = (what: string, number: number) => (counts[what] = (counts[what] || 0) + number)
+  for (const outcome of outcomes) {
+    add('characters', outcome.plan.text.length)
+    add('updates', outcome.updates)
+    if (outcome.plan.stopAt < Infinity) add('stop', 1)
+    for (const [what, number] of Object.entries(outcome.counts)) add(what, number)
+  }
+  return Object.entries(counts).map(([what, number]) => `${number} ${what}`).join(', ')
+}
+
+async function check(profile: ProfileName): Promise<void> {
+  const begin = performance.now()
+  const outcomes = await runAll(profile)
+  const bad = outcomes.filter(({ problems }) => problems.length)
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1)
+  console.log(`${profile}: ${outcomes.length} runs, seeds ${SEED} to ${SEED + RUNS - 1}, time × ${SCALE}, ${seconds} s, ${bad.length} bad`)
+  console.log(`  ${summaryOf(outcomes)}`)
+  assert.deepEqual(bad.map(({ plan, problems }) => `${plan.name}: ${problems.join('; ')}`), [])
+}
+
+test('in seeded runs nothing is lost, doubled or wrong, asked twice, or hangs', { skip: !hasGateway, concurrency: true }, async (all) => {
+  const names = Object.keys(PROFILES) as ProfileName[] // what `Object.keys` forgets
+  await Promise.all(names.map((profile) => all.test(profile, () => check(profile))))
+})
