@@ -20,7 +20,7 @@ from dazi.log.redis.scripts import Script
 
 try:
     from redis import exceptions
-    from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+    from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
     from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.retry import Retry
     from redis.asyncio.sentinel import SentinelConnectionPool
@@ -104,7 +104,7 @@ class Store:
         `redis+cluster://host:port,host2:port`; the latter two also as `rediss+…`.
         """
         client = _client_of(url)
-        return cls(client, client if isinstance(client, RedisCluster) else _client_of(url, connections=_READERS))
+        return cls(client, client if isinstance(client, RedisCluster) else _client_of(url))
 
     async def close(self) -> None:
         """Let what is under way finish, and close every connection."""
@@ -270,7 +270,7 @@ _REMEDY = (
 )
 
 
-def _client_of(url: str, connections: int = _LANES) -> Redis | RedisCluster:
+def _client_of(url: str) -> Redis | RedisCluster:
     scheme, _, rest = url.partition("://")
     if scheme not in _SCHEMES:
         raise ConfigError(f"log={scheme}://… is not a URL of Redis. {_REMEDY}")
@@ -283,7 +283,7 @@ def _client_of(url: str, connections: int = _LANES) -> Redis | RedisCluster:
         # Not the URL itself: it may hold a password.
         raise ConfigError(f"log={scheme}://…: an address in it is malformed. {_REMEDY}") from None
     options = {**_options(credentials), "db": database}
-    return _MAKERS[scheme.partition("+")[2]](hosts, path, options, scheme.startswith("rediss"), connections)
+    return _MAKERS[scheme.partition("+")[2]](hosts, path, options, scheme.startswith("rediss"))
 
 
 def _host_of(place: str) -> tuple[str, int]:
@@ -312,13 +312,12 @@ def _single(
     _path: str,
     options: dict[str, Any],  # Any: redis-py's own arguments
     tls: bool,  # noqa: FBT001  # one of a table's functions
-    connections: int,
 ) -> Redis:
     if tls:
         options = {**options, "connection_class": SSLConnection}
     host, port = hosts[0]
-    pool = BlockingConnectionPool(host=host, port=port, max_connections=connections, timeout=_ANSWER, **options)
-    return Redis(connection_pool=pool)
+    # Without a bound of its own: lanes and readers are bounded, and each holds one connection at a time.
+    return Redis(connection_pool=ConnectionPool(host=host, port=port, **options))
 
 
 def _sentinel(
@@ -326,7 +325,6 @@ def _sentinel(
     path: str,
     options: dict[str, Any],  # Any: redis-py's own arguments
     tls: bool,  # noqa: FBT001  # one of a table's functions
-    _connections: int,
 ) -> Redis:
     service, _, database = path.partition("/")
     if not service or not (database or "0").isdigit():
@@ -342,11 +340,10 @@ def _cluster(
     _path: str,
     options: dict[str, Any],  # Any: redis-py's own arguments
     tls: bool,  # noqa: FBT001  # one of a table's functions
-    connections: int,
 ) -> RedisCluster:
     nodes = [ClusterNode(host, port) for host, port in hosts]
     # A node may hold every shard's reader, beside each lane's calls.
-    most = connections * _LANES + _READERS
+    most = _LANES * _LANES + _READERS
     return RedisCluster(startup_nodes=nodes, max_connections=most, ssl=tls, **{**options, "db": 0})
 
 
