@@ -5,7 +5,7 @@ usage: redis_connections.py [--readers N] [--generations N] [--json]
 Two nodes share one real Redis: one writes, the other reads, with `--readers` observers spread over `--generations` logs.
 Every reader must hear every record, and the node's connections must stay within a bound that knows nothing of readers, or the
 run fails. Then one node appends to many logs at once, as a busy gateway does; CPU is this process's and Redis's, each
-for one append of 1, 10 and 100 pieces.
+for one append of 1, 10 and 100 pieces. Last, a read of what follows a position, which costs what follows, not what is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from dazi.events import Done, Started, Text
-from dazi.log import Draft, Opened, Record
+from dazi.log import Cursor, Draft, Opened, Record
 from dazi.log.redis import RedisLog
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -36,6 +36,8 @@ BATCHES = (1, 10, 100)
 WRITERS = 50
 APPENDS = 60
 ROUNDS = 3
+# Appends to the log that readers resume.
+LENGTH = 2000
 # Seconds for the slowest reader to hear the end.
 PATIENCE = 60
 
@@ -60,6 +62,7 @@ async def main() -> None:
         for size in BATCHES:
             ours, redis = await append_cost(server, size)
             costs |= {f"append_{size}_cpu_us": ours, f"append_{size}_redis_cpu_us": redis}
+        costs |= await resume_costs(server)
     if arguments.json:
         print(json.dumps({**figures, **costs}))
         return
@@ -108,6 +111,24 @@ async def append_round(log: RedisLog, server: RedisServer, size: int) -> tuple[f
     await asyncio.gather(*(write(log, one, size) for one in opened))
     count = WRITERS * APPENDS / 1e6
     return (time.process_time() - began) / count, (sum(redis.cpu_times()[:2]) - redis_began) / count
+
+
+async def resume_costs(server: RedisServer) -> dict[str, float]:
+    """Measure reads after several positions of a log of `LENGTH` appends, in µs; the best of several rounds."""
+    log = RedisLog.from_url(server.url, prefix=secrets.token_hex(4))
+    opened = await begin(log, 0)
+    for turn in range(LENGTH):
+        await append(log, opened, turn + 1, 1)
+    costs = {}
+    for following in (LENGTH, LENGTH // 2, LENGTH // 20, 0):
+        rounds = []
+        for _ in range(5 * ROUNDS):
+            began = time.perf_counter()
+            await log.read(opened.generation, Cursor(opened.epoch, LENGTH + 1 - following))
+            rounds.append((time.perf_counter() - began) * 1e6)
+        costs[f"read_{following}_of_{LENGTH}_us"] = min(rounds)
+    await log.close()
+    return costs
 
 
 async def write(log: RedisLog, opened: Opened, size: int) -> None:
