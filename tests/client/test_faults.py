@@ -35,6 +35,9 @@ from dazi.events import Done, Reasoning, Text, ToolCall
 from dazi.upstream import Prompt
 from dazi.upstream.custom import Yielded, from_generator
 
+# Thousands of connections take their time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 # What the runs came to, for `pytest -rA` to show.
 log = logging.getLogger(__name__)
 
