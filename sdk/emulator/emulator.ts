@@ -9,7 +9,7 @@ import type { Faults, Link, Weather } from './line.js'
 import { seeded } from './pieces.js'
 import { PROFILES, type ProfileName } from './profiles.js'
 import { INTERRUPTED, remove, startRequest, type Phone, type RunningRequest } from './request.js'
-import type { RequestOption, RequestTask, Wx } from './wx.js'
+import type { RequestOption, RequestTask, VisibilityListener, Wx } from './wx.js'
 
 export interface EmulatorOptions {
   profile?: ProfileName
@@ -63,8 +63,8 @@ export function createEmulator(options: EmulatorOptions = {}): Emulator {
   const counts: Record<string, number> = {}
   const running = new Set<RunningRequest>()
   const places = createPlaces(MOST_REQUESTS, () => count('queued'))
-  const hideListeners = new Set<() => void>()
-  const showListeners = new Set<() => void>()
+  const hideListeners = new Set<VisibilityListener>()
+  const showListeners = new Set<VisibilityListener>()
   let weather: Weather = {
     faults: { ...CALM, ...options.faults },
     link: { ...FAST, ...options.link },
@@ -127,12 +127,12 @@ export function createEmulator(options: EmulatorOptions = {}): Emulator {
     hide() {
       cancelCutOff()
       cancelCutOff = clock.later(cutOff, BACKGROUND_MILLISECONDS)
-      for (const listener of [...hideListeners]) listener()
+      for (const listener of [...hideListeners]) listener({})
     },
     show() {
       cancelCutOff()
       isCutOff = false
-      for (const listener of [...showListeners]) listener()
+      for (const listener of [...showListeners]) listener({})
     },
     change({ link, faults }) {
       weather = { ...weather, link: { ...weather.link, ...link }, faults: { ...weather.faults, ...faults } }

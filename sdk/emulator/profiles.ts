@@ -29,7 +29,7 @@ export interface Profile {
   afterChunks: 'nothing' | 'last piece'
 }
 
-function systemInfo(platform: string, system: string, version: string, SDKVersion: string): SystemInfo {
+function systemInfo(platform: SystemInfo['platform'], system: string, version: string, SDKVersion: string): SystemInfo {
   return { platform, system, brand: platform, model: 'emulator', version, SDKVersion }
 }
 

@@ -152,8 +152,9 @@ export function remove<T>(listeners: Set<T>, listener: T | undefined): void {
 
 function chunkOf(bytes: Uint8Array, { garbles, views }: Profile): ArrayBuffer {
   const text = new TextDecoder('utf-8', { ignoreBOM: true })
-  const said = garbles ? new TextEncoder().encode(text.decode(bytes)) : bytes.slice()
-  // DevTools give a view where the typings promise a buffer, and a slice has a buffer of its own; hence the casts.
+  // A copy, whose buffer holds nothing else, as the buffers of Node's pool do.
+  const said = garbles ? new Uint8Array(new TextEncoder().encode(text.decode(bytes))) : new Uint8Array(bytes)
+  // DevTools give a view where the typings promise a buffer; hence the cast.
   return (views ? said : said.buffer) as ArrayBuffer
 }
 

@@ -56,7 +56,7 @@ export interface RequestTask {
 }
 
 export interface SystemInfo {
-  platform: string
+  platform: 'android' | 'ios' | 'devtools' | 'windows'
   system: string
   brand: string
   model: string
@@ -64,12 +64,15 @@ export interface SystemInfo {
   SDKVersion: string
 }
 
+/** The real one is told how the program was opened; that is not emulated. */
+export type VisibilityListener = (options: any) => void // any: a listener may ask for as much of it as it likes
+
 export interface Wx {
   request<T extends Data = Data>(option: RequestOption<T>): RequestTask
   canIUse(schema: string): boolean
   getSystemInfoSync(): SystemInfo
-  onAppHide(listener: () => void): void
-  offAppHide(listener?: () => void): void
-  onAppShow(listener: () => void): void
-  offAppShow(listener?: () => void): void
+  onAppHide(listener: VisibilityListener): void
+  offAppHide(listener?: VisibilityListener): void
+  onAppShow(listener: VisibilityListener): void
+  offAppShow(listener?: VisibilityListener): void
 }

@@ -1,4 +1,4 @@
-"""The gateway for the seeded runs, with time that passes faster: `soak_gateway.py PORT SCALE`.
+"""The gateway for the seeded runs, with time that passes faster: `soak_gateway.py SCALE`; prints its port.
 
 Its model types what it is asked to, and the server tells how often it was asked and whether it is still at work, at
 `/soak/NAME`. `/soak/hang` never answers.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
+import socket
 import sys
 from collections import Counter
 
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from dazi import create_app
 from dazi.upstream import Finish, Prompt, Sink
 
-SCALE = float(sys.argv[2])
+SCALE = float(sys.argv[1])
 # Lengths of the pieces, in code points, over and over.
 LENGTHS = (2, 1, 3, 1, 4, 2, 1, 9)
 
@@ -91,5 +92,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
-    server = uvicorn.Server(uvicorn.Config(app, port=int(sys.argv[1]), log_level="warning"))
-    asyncio.Runner(loop_factory=FastLoop).run(server.serve())
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    sys.stdout.write(f"{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    asyncio.Runner(loop_factory=FastLoop).run(server.serve(sockets=[listener]))
