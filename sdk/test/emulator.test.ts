@@ -17,6 +17,8 @@ let url: string
 const seen: string[] = []
 /** Streams under way, to go on with by hand. */
 const open: ServerResponse[] = []
+/** Which phone is in use, so that what an earlier one has sent does not count. */
+let round = 0
 
 const ROUTES: Record<string, (response: ServerResponse) => void> = {
   /** An answer, piece by piece, at once. */
@@ -40,8 +42,10 @@ const ROUTES: Record<string, (response: ServerResponse) => void> = {
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   let body = ''
   for await (const bytes of request) body += bytes
+  const [path, of] = (request.url || '').split('?')
+  if (Number(of) !== round) return void response.end()
   seen.push(body || JSON.stringify(request.headers))
-  ROUTES[request.url || ''](response)
+  ROUTES[path](response)
 }
 
 before(async () => {
@@ -58,6 +62,7 @@ after(() => {
 
 function phone(context: TestContext, options: EmulatorOptions): Emulator {
   seen.length = open.length = 0
+  round++
   const emulator = createEmulator({ timeScale: 100, ...options })
   context.after(emulator.close)
   return emulator
@@ -85,7 +90,7 @@ function naive({ wx }: Emulator, path: string, options: Partial<RequestOption> =
   client.ending.catch(() => {})
   client.ending = new Promise((resolve) => {
     const task = wx.request({
-      url: url + path, method: 'POST', enableChunked: true, responseType: 'arraybuffer', ...options,
+      url: `${url}${path}?${round}`, method: 'POST', enableChunked: true, responseType: 'arraybuffer', ...options,
       success: (result) => resolve({ type: 'success', result }),
       fail: (error) => resolve({ type: 'fail', error }),
     })
@@ -113,7 +118,11 @@ async function dataOf(client: Naive): Promise<string> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1))
+  const begin = Date.now()
+  while (!condition()) {
+    if (Date.now() - begin > 10_000) throw new Error(`never: ${condition}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
 }
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 60))
@@ -172,7 +181,7 @@ test('devtools: chunks are views, so `instanceof ArrayBuffer` sees nothing', asy
   const kinds = async (profile: 'android' | 'devtools') => {
     const { wx } = phone(context, { profile })
     const chunks: unknown[] = []
-    await new Promise((resolve) => wx.request({ url: `${url}/stream`, enableChunked: true, complete: resolve }).onChunkReceived(({ data }) => chunks.push(data)))
+    await new Promise((resolve) => wx.request({ url: `${url}/stream?${round}`, enableChunked: true, complete: resolve }).onChunkReceived(({ data }) => chunks.push(data)))
     return chunks.map((chunk) => chunk instanceof ArrayBuffer)
   }
   assert.ok((await kinds('android')).every(Boolean))
@@ -228,7 +237,7 @@ for (const profile of ['pc', 'baselib-2.19'] as const) {
 
 test('baselib-2.19: there is no onChunkReceived to call, and canIUse says so', (context) => {
   const { wx } = phone(context, { profile: 'baselib-2.19' })
-  assert.throws(() => wx.request({ url: `${url}/stream`, enableChunked: true }).onChunkReceived(() => {}), TypeError)
+  assert.throws(() => wx.request({ url: `${url}/stream?${round}`, enableChunked: true }).onChunkReceived(() => {}), TypeError)
   assert.equal(wx.canIUse('request.object.enableChunked'), false)
   assert.equal(phone(context, {}).wx.canIUse('request.object.enableChunked'), true)
 })
