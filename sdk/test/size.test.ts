@@ -13,6 +13,7 @@ const PARTS = [
   { row: '`dazi/typewriter`', source: "export { createTypewriter } from './src/typewriter.ts'", limit: 2.3 },
   { row: 'the client for WeChat, with all of it but the typewriter', source: "export * from './src/client.ts'; export * from './src/platform/wx.ts'", limit: 6 },
   { row: 'the client for WeChat, with the typewriter', source: "export * from './src/client.ts'; export * from './src/platform/wx.ts'; export * from './src/typewriter.ts'", limit: 7.5 },
+  { row: '`dazi/markdown`', source: "export * from './src/markdown.ts'", limit: 4.5 },
 ]
 
 async function kilobytes(source: string): Promise<number> {
