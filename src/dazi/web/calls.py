@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
@@ -118,14 +118,18 @@ class Endpoint:
         except ConnectionResetError:
             return
         except RequestError as error:
-            outcome = self._tell(error) if self._tell else _problem_reply(error, headers, query)
+            outcome = self._refusal(error, headers, query)
         except Exception as error:  # noqa: BLE001  # the client must get an answer, whatever broke
-            outcome = self._tell(_internal(error)) if self._tell else _problem_reply(_internal(error), headers, query)
-        if isinstance(outcome, Course):
-            reader = reader_of(self._desk.gateway, outcome, send, self._desk.readers)
-            await reader.serve(receive, [*_STREAM, *names(outcome.generation), *cors])
-        else:
+            outcome = self._refusal(_internal(error), headers, query)
+        if isinstance(outcome, Reply):
             await _send(send, outcome, cors)
+            return
+        opening = [*_STREAM, *names(outcome.generation), *cors]
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": opening})
+            await send({"type": "http.response.body"})
+        else:
+            await reader_of(self._desk.gateway, outcome, send, self._desk.readers).serve(receive, opening)
 
     async def _decide(
         self, scope: Scope, headers: Headers, query: QueryParams, receive: Receive, cors: RawHeaders
@@ -143,6 +147,15 @@ class Endpoint:
             )
         owner = "" if self._is_open else self._desk.keys.owner_of(headers)
         return await handler(Call(scope, headers, query, receive, owner))
+
+    def _refusal(self, error: RequestError, headers: Headers, query: QueryParams) -> Reply:
+        reply = self._tell(error) if self._tell else _problem_reply(error, headers, query)
+        match error.status:
+            case 401:  # RFC 9110, 15.5.2: "MUST send a WWW-Authenticate header field"
+                return replace(reply, headers=[*reply.headers, (b"www-authenticate", b"Bearer")])
+            case 405:  # RFC 9110, 15.5.6: "MUST generate an Allow header field"
+                return replace(reply, headers=[*reply.headers, (b"allow", ", ".join(self._handlers).encode())])
+        return reply
 
 
 async def no_such_path(call: Call) -> Reply:

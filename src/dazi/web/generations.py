@@ -9,7 +9,7 @@ import msgspec
 
 from dazi.errors import InvalidRequest
 from dazi.events import Answer, Failed, Started, crc32, status_of
-from dazi.log import Cursor, Page, Record
+from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view, replace_view
 from dazi.web.calls import Call, Reply, json_reply, names
@@ -41,7 +41,8 @@ class Generations:
         opened = await self._gateway.start(call.owner, request.prompt, key=key, fingerprint=request.fingerprint)
         if wants_json(call.headers):
             return await self._accepted(call, opened.generation)
-        return await self._attach(call, opened.generation, options)
+        # A position is of the generation that the key stood for; a fresh one is told from its start.
+        return await self._attach(call, opened.generation, replace(options, after=START) if opened.created else options)
 
     async def events(self, call: Call) -> Reply | Course:
         """Attach to a generation, or poll it."""
@@ -70,6 +71,10 @@ class Generations:
                 param="Idempotency-Key",
             )
         return _end_reply(*await self._gateway.abort_key(call.owner, key))
+
+    async def erase(self, call: Call) -> Reply:
+        """Forget everything of the caller's."""
+        return json_reply(200, {"erased": await self._gateway.erase(call.owner)})
 
     async def _accepted(self, call: Call, generation: str) -> Reply:
         page = await self._gateway.read(call.owner, generation)

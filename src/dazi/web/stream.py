@@ -15,8 +15,9 @@ anything else (a middleware, another server) every write goes through the task: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from starlette.types import Receive, Send
@@ -36,6 +37,9 @@ RequestResponseCycle = HttptoolsCycle | H11Cycle
 # Seconds without a byte taken, while there is something to take, after which a reader is dropped: as HAProxy's and
 # nginx's common send timeouts, half of what a phone's radio needs at worst.
 STALL = 30.0
+# The most bytes of one write. What is behind them waits in the log, not in a transport, and `STALL` measures what is taken:
+# a line of two kilobytes a second is slow, not absent.
+_SLICE = 32 * 1024
 # Replace mode sends the whole text each time. It waits this long between two snapshots, and longer as the text grows,
 # so that the bytes of an answer grow as n log n, not n squared.
 _WINDOW = 0.05
@@ -216,9 +220,12 @@ class Reader:
 
     def flush(self) -> None:
         """Write what was taken, or leave it to the pump if that would have to wait."""
-        if not self._can_write():
+        if not self._can_write() or sum(map(len, self._frames)) > _SLICE:
             self._wake()
-        elif body := self._take():
+            return
+        body = b"".join((*self._frames, *self._farewell()))
+        self._frames = []
+        if body:
             self._write(body, ends=self._has_end or self._leaving)
 
     def tick(self) -> None:
@@ -241,12 +248,8 @@ class Reader:
         cycle = self._cycle
         return cycle is not None and not self._pumping and not cycle.flow.write_paused and not self._over.is_set()
 
-    def _take(self) -> bytes:
-        """Take what is to be written next."""
-        frames, self._frames = self._frames, []
-        if self._leaving and not self._has_end:
-            frames.append(self._framer.frame(Reconnect()))
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+    def _farewell(self) -> tuple[bytes, ...]:
+        return (self._framer.frame(Reconnect()),) if self._leaving and not self._has_end else ()
 
     def _write(self, body: bytes, *, ends: bool = False) -> None:
         self._quiet = 0
@@ -256,13 +259,16 @@ class Reader:
         except StopIteration:
             if ends:
                 self._over.set()
-            return
-        raise RuntimeError("uvicorn's send suspended although its transport was not paused")
+        except Exception as error:  # noqa: BLE001  # the turn, or the tick, is not this reader's alone
+            self._fail(error)
+        else:
+            self._fail(RuntimeError("uvicorn's send suspended although its transport was not paused"))
 
     def _beat(self) -> None:
         if self._can_write():
             self._write(self._framer.heartbeat)
-        elif self._cycle is None:
+        else:
+            # Also where the transport is paused: so that one who takes nothing is found out in silence, too.
             self._wake()
 
     def _wake(self) -> None:
@@ -277,20 +283,24 @@ class Reader:
         try:
             while self._behind and not self._over.is_set():
                 self._behind = False
-                if not self._leaving:
-                    await self._read()
-                await self._push(self._take(), ends=self._has_end or self._leaving)
+                taken, self._frames = self._frames, []
+                missed = () if self._leaving else await self._read()
+                frames = chain(taken, missed, self._farewell())
+                await self._push(frames, ends=self._has_end or self._leaving)
         except (TimeoutError, RequestError, OSError):
             self._drop()
+        except Exception as error:  # noqa: BLE001  # a middleware's `send` may raise anything
+            self._fail(error)
         finally:
             self._pumping = False
 
-    async def _read(self) -> None:
-        """Take everything there is."""
+    async def _read(self) -> Iterable[bytes]:
+        """Take everything there is; it is framed as it is written."""
         page = await self._gateway.read(self._course.owner, self._course.generation, self._after())
-        self._frames += [self._framer.frame(event, cursor) for cursor, event in self._view(page)]
+        frames = (self._framer.frame(event, cursor) for cursor, event in self._view(page))
         self._epoch, self._position = page.head
         self._has_end = page.ended
+        return frames
 
     def _after(self) -> Cursor:
         return Cursor(self._epoch, self._position)
@@ -298,16 +308,28 @@ class Reader:
     def _view(self, page: Page) -> Iterable[Part]:
         return append_view(page)
 
-    async def _push(self, body: bytes, *, ends: bool) -> None:
-        if not body and not ends:
-            if self._quiet < self._course.heartbeat or not self._framer.heartbeat:
-                return
-            body = self._framer.heartbeat
+    async def _push(self, frames: Iterable[bytes], *, ends: bool) -> None:
+        last = b""
+        for body in _slices(frames):
+            if last:
+                await self._put(last)
+            last = body
+        if last or ends:
+            await self._put(last, ends=ends)
+        elif self._quiet >= self._course.heartbeat and self._framer.heartbeat:
+            await self._put(self._framer.heartbeat)
+
+    async def _put(self, body: bytes, *, ends: bool = False) -> None:
         async with asyncio.timeout(STALL):
             await self._send({"type": "http.response.body", "body": body, "more_body": not ends})
         self._quiet = 0
         if ends:
             self._over.set()
+
+    def _fail(self, error: Exception) -> None:
+        """Tell of a fault in this reader, and let no other feel it."""
+        asyncio.get_running_loop().call_exception_handler({"message": "A reader failed", "exception": error})
+        self._drop()
 
     def _drop(self) -> None:
         """Cut the connection: what is not taken can only be thrown away. The client may attach again."""
@@ -344,6 +366,13 @@ class ReplaceReader(Reader):
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
+    async def serve(self, receive: Receive, headers: Headers) -> None:
+        """Stream until the end, the rotation, the goodbye or the disconnect."""
+        try:
+            await super().serve(receive, headers)
+        finally:
+            self._disarm()
+
     def on_record(self, record: Record) -> None:
         """Take note that there is more; the end is told at once."""
         if record.event.ends:
@@ -352,10 +381,13 @@ class ReplaceReader(Reader):
             self._timer = asyncio.get_running_loop().call_at(self._due, self._fire)
 
     def _fire(self) -> None:
+        self._disarm()
+        self._wake()
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
 
     def _after(self) -> Cursor:
         return START
@@ -369,6 +401,17 @@ class ReplaceReader(Reader):
 def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
     """Make the reader that the course's mode asks for."""
     return (ReplaceReader if course.mode == "replace" else Reader)(gateway, course, send, readers)
+
+
+def _slices(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Join frames to bodies of at most `_SLICE` bytes."""
+    held = b""
+    for frame in frames:
+        held += frame
+        full = len(held) - len(held) % _SLICE
+        yield from (held[start : start + _SLICE] for start in range(0, full, _SLICE))
+        held = held[full:]
+    yield held
 
 
 def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
