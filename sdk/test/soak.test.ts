@@ -2,23 +2,31 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { PROFILES, type ProfileName } from '../emulator/index.js'
 import { hasGateway, startGateway, type Gateway } from './gateway.js'
-import { planOf, run, type Outcome } from './soak.js'
+import { planOf, run, stopPlanOf, type Outcome } from './soak.js'
 
 /** `DAZI_RUNS`: runs a profile; `DAZI_SEED`: the first seed; `DAZI_SCALE`: how much faster than real, 1 for not at all. */
 const RUNS = Number(process.env['DAZI_RUNS'] || 30)
 const SEED = Number(process.env['DAZI_SEED'] || 1)
 const SCALE = Number(process.env['DAZI_SCALE'] || 20)
 
-// Of a profile; the profiles run side by side. More would keep a machine of two cores too busy for its watchdogs.
-const AT_A_TIME = 6
+// Of a profile; the profiles run side by side. Many more would keep a machine of two cores too busy for its watchdogs.
+const AT_A_TIME = Number(process.env['DAZI_AT_A_TIME'] || 6)
+
+const NAMES = Object.keys(PROFILES) as ProfileName[] // what `Object.keys` forgets
 
 let gateway: Gateway
+/** One whose time is the world's. */
+let plain: Gateway
 
 before(async () => {
-  if (hasGateway) gateway = await startGateway('soak_gateway.py', [String(SCALE)])
+  if (!hasGateway) return
+  gateway = await startGateway('soak_gateway.py', [String(SCALE)])
+  plain = await startGateway('soak_gateway.py', ['1'])
 })
 
-after(() => gateway && gateway.stop())
+after(async () => {
+  for (const started of [gateway, plain]) if (started) await started.stop()
+})
 
 /** All runs of a profile, so many at a time. */
 async function runAll(profile: ProfileName): Promise<Outcome[]> {
@@ -54,6 +62,18 @@ async function check(profile: ProfileName): Promise<void> {
 }
 
 test('in seeded runs nothing is lost, doubled or wrong, asked twice, or hangs', { skip: !hasGateway, concurrency: true }, async (all) => {
-  const names = Object.keys(PROFILES) as ProfileName[] // what `Object.keys` forgets
-  await Promise.all(names.map((profile) => all.test(profile, () => check(profile))))
+  await Promise.all(NAMES.map((profile) => all.test(profile, () => check(profile))))
+})
+
+const STOPS = 5
+
+test('stop at any moment releases the model within a second, also where abort is ignored', { skip: !hasGateway }, async () => {
+  const plans = NAMES.flatMap((profile) =>
+    Array.from({ length: 2 * STOPS }, (_, count) => stopPlanOf(profile, SEED + count, count % 2 > 0)),
+  )
+  const outcomes = await Promise.all(plans.map((plan) => run(plain.url, plan)))
+  const releases = outcomes.map(({ release }) => Math.round(release)).sort((a, b) => a - b)
+  console.log(`stop: ${plans.length} runs, seeds ${SEED} to ${SEED + 2 * STOPS - 1}, released after ${releases[releases.length >> 1]} ms, at most ${releases.pop()} ms`)
+  const isBad = ({ problems, release }: Outcome) => problems.length || release > 1000
+  assert.deepEqual(outcomes.filter(isBad).map(({ plan, problems, release }) => `${plan.name}: ${release} ms; ${problems.join('; ')}`), [])
 })

@@ -25,13 +25,17 @@ export interface Plan {
   hides: { at: number; length: number }[]
   /** When somebody presses stop; Infinity: nobody. */
   stopAt: number
-  /** Requests of the same program that hang. */
+  /** Requests of the same program that hang from the start. */
   hung: number
+  /** When the same program opens another stream, which hangs, in milliseconds. */
+  rivals: number[]
 }
 
 export interface Outcome {
   plan: Plan
   problems: string[]
+  /** Real milliseconds from the stop, or the end, until the model is at rest. */
+  release: number
   counts: Record<string, number>
   updates: number
 }
@@ -60,7 +64,7 @@ export function planOf(profile: ProfileName, seed: number, timeScale: number): P
   const text = textOf(random, 30 + random() * 700)
   const reasoning = random() < 0.2 ? textOf(random, 60) : ''
   const hides = Array.from({ length: random() < 0.35 ? 1 + Math.floor(random() * 3) : 0 }, () => ({
-    at: random() * seconds * 1200, length: random() ** 2 * 40_000,
+    at: random() * seconds * 1200, length: random() ** 3 * 120_000,
   }))
   return {
     name: `${profile} ${seed}`, profile, text, reasoning, hides,
@@ -75,14 +79,25 @@ export function planOf(profile: ProfileName, seed: number, timeScale: number): P
         bytesPerSecond: random() < 0.15 ? 1500 + random() * 4000 : Infinity,
       },
       faults: {
-        refuse: sometimes(0.3, 0.3), lose: sometimes(0.3, 0.2), repeat: sometimes(0.4, 0.4),
-        drop: sometimes(0.5, 0.6), stall: sometimes(0.15, 0.15),
+        // So that eleven failures in a row, after which the client gives up, and rightly, are not to be expected.
+        refuse: sometimes(0.3, 0.15), lose: sometimes(0.3, 0.1), repeat: sometimes(0.4, 0.4),
+        drop: sometimes(0.5, 0.5), stall: sometimes(0.15, 0.1),
       },
     },
     replace: random() < 0.25,
     stopAt: random() < 0.2 ? random() * seconds * 1100 : Infinity,
-    hung: random() < 0.1 ? 9 : 0,
+    ...(random() < 0.5 ? { hung: random() < 0.2 ? 9 : 0, rivals: [] } : { hung: 0, rivals: [random() * seconds * 1000, random() * seconds * 1000] }),
   }
+}
+
+/** An answer that is long and slow, on a calm network, stopped after so many milliseconds. */
+export function stopPlanOf(profile: ProfileName, seed: number, ignoresAbort: boolean): Plan {
+  const random = randomNumbers(seed)
+  const stopAt = random() * 2500 * (seed % 5 ? 1 : 0) // one in five at once
+  const emulator = { profile, seed, timeScale: 1, ignoresAbort, link: { cut: CUTS[seed % CUTS.length] } }
+  const name = `stop ${profile} ${seed} ${ignoresAbort}`
+  const text = textOf(random, 600)
+  return { name, profile, text, reasoning: '', wait: seed % 3 ? 0 : 60, pace: 5, emulator, replace: false, hides: [], stopAt, hung: 0, rivals: [] }
 }
 
 // In time as the phone counts it: more than any row of failures that a seed can draw takes.
@@ -91,11 +106,14 @@ const MOST_MILLISECONDS = 900_000
 export async function run(url: string, plan: Plan): Promise<Outcome> {
   const emulator = createEmulator(plan.emulator)
   const updates: Update[] = []
-  for (let count = 0; count < plan.hung; count++) emulator.wx.request({ url: `${url}/soak/hang`, fail() {} })
+  const hang = { url: `${url}/soak/hang` }
+  for (let count = 0; count < plan.hung; count++) emulator.wx.request(hang)
+  for (const at of plan.rivals) emulator.clock.later(() => emulator.wx.request({ ...hang, enableChunked: true }), at)
   try {
     const problems = [...(await live(url, plan, emulator, updates)), ...wrongTexts(plan, updates)]
+    const begin = performance.now()
     problems.push(...(await atGateway(url, plan, emulator, updates)))
-    return { plan, problems, counts: emulator.counts, updates: updates.length }
+    return { plan, problems, release: performance.now() - begin, counts: emulator.counts, updates: updates.length }
   } finally {
     emulator.close()
   }
@@ -153,15 +171,16 @@ function differenceOf(truth: string, shown: string): string {
 // Real milliseconds: the gateway is asked directly, and may be busy with other runs.
 const PATIENCE = 20_000
 
-/** The model was asked once at most, and is at rest. */
+/** The model was asked once at most, and is at rest; on a calm network no request stays behind either. */
 async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: Update[]): Promise<string[]> {
   emulator.show()
   for (const begin = Date.now(); ; ) {
     const { asked, busy } = await countsAt(`${url}/soak/${encodeURIComponent(plan.name)}`)
     if (asked > 1) return [`${asked} generations`]
-    if (!busy) return asked === 0 && updates[updates.length - 1].end?.type === 'done' ? ['an answer from nowhere'] : []
-    if (Date.now() - begin > PATIENCE) return ['the model goes on after the end']
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    const isQuiet = plan.emulator.faults !== undefined || emulator.pending() === 0
+    if (!busy && isQuiet) return asked === 0 && updates[updates.length - 1].end?.type === 'done' ? ['an answer from nowhere'] : []
+    if (Date.now() - begin > PATIENCE) return [busy ? 'the model goes on after the end' : `${emulator.pending()} requests go on after the end`]
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 
