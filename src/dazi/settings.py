@@ -25,14 +25,28 @@ _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OP
 _SECRETS = frozenset({"api_keys", "upstream_key"})
 _LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
 
+# Where generations can be kept: the beginnings of URLs, and how the rest goes on.
+LOGS = {
+    "memory://": "",
+    "sqlite:///": "file.db (relative) or /folder/file.db",
+    "redis://": "host:6379/0",
+    "rediss://": "host:6379/0",
+    "redis+": "sentinel://… or cluster://…",
+    "rediss+": "sentinel://… or cluster://…",
+}
+
 Names = tuple[str, ...]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set.
 
-    `host`, `port`: where to listen. `log`: where generations are kept (`memory://`). `workers`: processes. `model`: the
-    names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
+    `host`, `port`: where to listen. `log`: where generations are kept, a URL of `LOGS`. `ttl`: seconds that they are kept
+    after their end. `capacity`: bytes that the log may take until new starts are refused; 0: no limit but memory's own.
+    `fsync`: whether each commit to a file is on the disk before it is shown (`full`), or soon after (`normal`). `lease`:
+    seconds within which the generations of a process that died are ended. `window`: seconds for which pieces are gathered
+    into one commit. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
+    `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
     `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
     of an OpenAI client that has left is aborted, or `keep`.
@@ -41,6 +55,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     log: str = "memory://"
+    ttl: Annotated[float, Meta(ge=1, le=315_360_000)] = 86_400.0
+    capacity: Annotated[int, Meta(ge=0)] = 0
+    fsync: Literal["full", "normal"] = "full"
+    lease: Annotated[float, Meta(ge=0.5, le=3600)] = 10.0
+    window: Annotated[float, Meta(ge=0, le=1)] = 0.005
+    patience: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     workers: Annotated[int, Meta(ge=1, le=512)] = 1
     model: Names = ()
     upstream: str = ""
@@ -90,14 +110,30 @@ def check(settings: Settings) -> None:
         raise ConfigError(
             f"host={settings.host!r} would let anybody on the network use this gateway. Set DAZI_API_KEYS, or listen on 127.0.0.1."
         )
-    if settings.log != "memory://":
-        raise ConfigError(f"log={settings.log!r} is not known. Use memory://.")
+    _check_log(settings)
     if settings.workers > 1:
-        raise ConfigError(
-            f"workers={settings.workers}: generations in the memory of one process cannot be seen by another. Use 1 worker."
-        )
+        _check_workers(settings)
     if settings.upstream and not settings.model:
         raise ConfigError(f"upstream={settings.upstream!r} needs the name of its model. Set --model or DAZI_MODEL.")
+
+
+def _check_log(settings: Settings) -> None:
+    # Only what stands before the address is told: it may hold a password.
+    scheme, _, rest = settings.log.partition("://")
+    if not settings.log.startswith(tuple(LOGS)) or (scheme == "memory") != (rest == "") or settings.log == "sqlite:///":
+        raise ConfigError(f"log='{scheme}://' is not known. Use {', '.join(map(''.join, LOGS.items()))}.")
+
+
+def _check_workers(settings: Settings) -> None:
+    if settings.log == "memory://":
+        raise ConfigError(
+            f"workers={settings.workers}: generations in the memory of one process cannot be seen by another. "
+            "Use 1 worker, or --log sqlite:///dazi.db."
+        )
+    if not settings.upstream and settings.model != ("demo",):
+        raise ConfigError(
+            f"workers={settings.workers}: the embedded model would be loaded once for each. Use 1 worker, or set --upstream."
+        )
 
 
 _Value = tuple[str, object, str]

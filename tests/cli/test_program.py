@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
-COMMANDS = ("serve", "chat", "tail", "config")
+COMMANDS = ("serve", "chat", "tail", "config", "admin")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], []])

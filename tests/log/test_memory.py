@@ -114,6 +114,40 @@ async def test_room_is_given_back_when_logs_expire() -> None:
     assert (await begin(log)).created
 
 
+# The shelf
+
+
+async def test_the_list_shows_the_newest_first_and_nothing_of_what_was_said() -> None:
+    log = MemoryLog()
+    first, second = await begin(log, owner="a"), await begin(log, owner="b")
+    await write(log, second, texts("SECRET"))
+    await log.end(first.generation, Done("stop"))
+    listed = await log.list()
+    assert [(one.generation, one.owner, one.status, one.position) for one in listed] == [
+        (second.generation, "b", "running", 2),
+        (first.generation, "a", "done", 2),
+    ]
+    assert [one.generation for one in await log.list(owner="a")] == [first.generation]
+    assert len(await log.list(limit=1)) == 1
+    assert "SECRET" not in str(listed)
+
+
+async def test_an_owner_is_erased_whole_and_what_runs_is_ended_first() -> None:
+    log = MemoryLog()
+    done, running = await ended(log, 10, "done"), await begin(log, key="running")
+    other = await begin(log, owner="other")
+    seen: list[Record] = []
+    log.observe(running.generation, seen.append)
+    assert await log.erase("owner") == 2
+    assert seen[-1].event.ends
+    for one in (done, running):
+        with pytest.raises(Unknown):
+            await whole(log, one)
+    assert (await begin(log, key="done")).created
+    assert not (await whole(log, other)).ended
+    assert await log.erase("nobody") == 0
+
+
 # Memory
 
 

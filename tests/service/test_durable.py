@@ -9,7 +9,7 @@ from tests.log.contract import covers_all, fold, proves_itself
 from tests.puppet import Puppet, Scripted
 from tests.waiting import until
 
-from dazi.errors import Closed, LogError, OutOfOrder, StoreUnavailable, Unavailable
+from dazi.errors import Closed, LogError, NotFound, OutOfOrder, RequestError, StoreUnavailable, Unavailable
 from dazi.events import Aborted, Done, End, Failed, Piece, Text
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
 from dazi.log.memory import MemoryLog, _Generation
@@ -432,3 +432,24 @@ async def test_a_log_that_ended_is_not_restored(node: Node, store: Store, puppet
     with pytest.raises(Closed):
         play.sink.text("b")
     assert Text("b", 2) not in [record.event for record in (await gateway.read("me", opened.generation)).records]
+
+
+# Erasing
+
+
+async def test_an_owner_is_erased_and_what_runs_is_stopped(puppet: Puppet) -> None:
+    gateway = Gateway(MemoryLog(), {"m": puppet})
+    mine, other = await gateway.start("me", PROMPT), await gateway.start("you", PROMPT)
+    play = await puppet.play()
+    assert await gateway.erase("me") == 1
+    await play.wait_released()
+    with pytest.raises(NotFound):
+        await gateway.read("me", mine.generation)
+    assert not (await gateway.read("you", other.generation)).ended
+    await gateway.close()
+
+
+async def test_a_log_that_cannot_erase_says_so(node: Node) -> None:
+    with pytest.raises(RequestError) as caught:
+        await node().erase("me")
+    assert (caught.value.status, caught.value.code) == (501, "not_possible")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dazi.cli.admin import app as admin
 from dazi.cli.chat import chat
 from dazi.cli.config import config
 from dazi.cli.serve import serve
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (serve, chat, tail, config):
     app.command()(command)
+app.add_typer(admin, name="admin")
 
 
 def _tell_version(is_wanted: bool) -> None:  # noqa: FBT001  # as Typer calls it

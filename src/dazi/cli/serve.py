@@ -18,10 +18,12 @@ from rich.logging import RichHandler
 from typer import Option
 
 from dazi import settings as configuration
+from dazi.cli.workers import Supervisor, read_order
 from dazi.errors import ConfigError
+from dazi.log.sqlite import SqliteLog
 from dazi.settings import Settings
 from dazi.upstream.local import LocalUpstream
-from dazi.web.app import App, create_app
+from dazi.web.app import App, create_app, log_of
 
 # Bytes that the kernel may hold unsent for one reader. Small, so that a slow reader's backlog stays in the log, where it
 # is coalesced, and not in a socket, where it is stale.
@@ -64,20 +66,51 @@ def serve(  # noqa: PLR0913  # one parameter a flag
         "drain": drain,
     }
     settings = configuration.load(flags, file=config).settings
+    _set_up_logging()
+    app = create_app(settings=settings)
+    asyncio.run(_try_log(settings))
+    with _listening(settings) as listener:
+        _announce(listener, settings, app)
+        if settings.workers > 1:
+            Supervisor(settings, listener).run()
+        else:
+            Server(app, settings).run(sockets=[listener])
+
+
+def work() -> None:
+    """Serve as one of several workers, as this process's supervisor orders."""
+    order = read_order()
+    # A group of its own: Ctrl-C reaches the supervisor alone, which passes it on once.
+    os.setpgid(0, 0)
+    _set_up_logging()
+    with socket.socket(fileno=order.listener) as listener:
+        Server(create_app(settings=order.settings), order.settings, parent=order.supervisor).run(sockets=[listener])
+
+
+def _set_up_logging() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    app = create_app(settings=settings)
-    with _listening(settings) as listener:
-        server = Server(app, settings)
-        server.announce(listener)
-        server.run(sockets=[listener])
+
+
+async def _try_log(settings: Settings) -> None:
+    """Open a file of logs and close it again: better refused here than by each worker. Raises `ConfigError`."""
+    log = log_of(settings)
+    if isinstance(log, SqliteLog):
+        await log.open()
+        await log.close()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but the first signal starts the goodbye instead of cutting everybody off; the second one ends it."""
+    """uvicorn, but the first signal starts the goodbye instead of cutting everybody off; the second one ends it.
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    Args:
+        app: what to serve.
+        settings: of it.
+        parent: the process that this one must not outlive.
+    """
+
+    def __init__(self, app: App, settings: Settings, *, parent: int | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -91,18 +124,9 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._settings = settings
+        self._parent = parent
         self._signals = 0
         self._goodbye: asyncio.Task[None] | None = None
-
-    def announce(self, listener: socket.socket) -> None:
-        """Tell where to look, and what is served."""
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        console.print(f"\n  [bold]Dazi[/] types at [bold cyan]http://{shown}:{port}[/]", highlight=False)
-        console.print(f"  models: {', '.join(self._app.gateway.models)}", highlight=False)
-        for remark in _remarks(self._settings, self._app):
-            console.print(f"  {remark}", style="yellow", markup=False, highlight=False)
-        console.print("  Ctrl-C to stop\n", highlight=False)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         """Take note of a signal; uvicorn would raise it again at the end, but a goodbye that went well is status 0."""
@@ -110,6 +134,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Run the goodbye, uvicorn's ten times a second, until it is over; the second signal ends its patience."""
+        if self._parent is not None and os.getppid() != self._parent:
+            self._signals = max(self._signals, 1)
         if self._signals and self._goodbye is None:
             self._goodbye = asyncio.create_task(self._say_goodbye())
         if self._signals > 1:
@@ -123,6 +149,19 @@ class Server(uvicorn.Server):
                 f"  {running} generation(s) may finish, {self._settings.drain:g} s at most; Ctrl-C to stop now"
             )
         await self._app.gateway.close(drain=self._settings.drain)
+
+
+def _announce(listener: socket.socket, settings: Settings, app: App) -> None:
+    """Tell where to look, and what is served."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    console.print(f"\n  [bold]Dazi[/] types at [bold cyan]http://{shown}:{port}[/]", highlight=False)
+    console.print(f"  models: {', '.join(app.gateway.models)}", highlight=False)
+    if settings.workers > 1:
+        console.print(f"  {settings.workers} workers", highlight=False)
+    for remark in _remarks(settings, app):
+        console.print(f"  {remark}", style="yellow", markup=False, highlight=False)
+    console.print("  Ctrl-C to stop\n", highlight=False)
 
 
 @contextmanager

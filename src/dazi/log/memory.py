@@ -14,13 +14,16 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import msgspec
 
 from dazi.errors import Closed, OutOfOrder, Unavailable, Unknown
-from dazi.events import End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32, utf16_length
-from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
+from dazi.events import Aborted, End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32, status_of, utf16_length
+from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
 
+# Bytes that all logs of a process may take together.
+MEMORY = 512 * 1024 * 1024
 # One process holds its logs from birth to death, so no other writer can ever take over.
 _EPOCH = 1
 # Characters that a read puts into one record. A reader whose line breaks after a kilobyte or two each time must still get
@@ -173,7 +176,7 @@ def _n_of(span: _Run | _Single) -> int:
 
 
 class MemoryLog:
-    """A `Log` (and `AppendsNow`) in memory.
+    """A `Log` in memory, with `AppendsNow` and `Shelf`.
 
     Args:
         ttl: seconds that a log is kept after its end.
@@ -185,7 +188,7 @@ class MemoryLog:
         self,
         *,
         ttl: float = 86_400,
-        max_bytes: int = 512 * 1024 * 1024,
+        max_bytes: int = MEMORY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ttl = ttl
@@ -264,6 +267,22 @@ class MemoryLog:
 
         return stop
 
+    async def list(self, *, owner: str | None = None, limit: int = 100) -> tuple[Summary, ...]:
+        """List the newest logs, of one owner or of all."""
+        self._forget_expired()
+        wanted = (log for log in reversed(self._logs.values()) if owner in {None, log.draft.owner})
+        return tuple(_summary(log) for log in islice(wanted, limit))
+
+    async def erase(self, owner: str) -> int:
+        """Forget everything of an owner; what runs is ended first. Returns how many logs that were."""
+        theirs = [generation for generation, log in self._logs.items() if log.draft.owner == owner]
+        for generation in theirs:
+            if self._logs[generation].end is None:
+                await self.end(generation, Aborted())
+            del self._ended[generation]
+            self._forget(generation)
+        return len(theirs)
+
     def _find(self, generation: str) -> _Generation:
         try:
             return self._logs[generation]
@@ -300,10 +319,19 @@ class MemoryLog:
 
     def _forget_oldest(self) -> None:
         generation, _ = self._ended.popitem(last=False)
+        self._forget(generation)
+
+    def _forget(self, generation: str) -> None:
         log = self._logs.pop(generation)
         self._bytes -= log.size
         if log.draft.key is not None:
             del self._keys[log.draft.owner, log.draft.key]
+
+
+def _summary(log: _Generation) -> Summary:
+    started = log.draft.started
+    status = status_of(log.end)
+    return Summary(started.generation, log.draft.owner, started.model, started.created, status, log.position)
 
 
 def _weight_of(piece: Piece) -> int:

@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from dazi.errors import Closed, ConfigError, Conflict, NotFound, StoreUnavailable, Unavailable, Unknown
+from dazi.errors import Closed, ConfigError, Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
-from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record
+from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record, Shelf
 from dazi.service.batch import Batches
 from dazi.service.keeper import Keeper
 from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.views import fold
 from dazi.upstream import Lifecycle, Prompt, Upstream
 
+# Seconds that cancelled upstreams get to let go of what they hold; one that swallows its cancellation is left behind.
+_RELEASE = 5.0
 # Seconds of one wait for an end; only how often the waiting looks up from it.
 _LONG_WAIT = 60.0
 # Seconds after which a client may ask again for what the store did not give.
@@ -86,7 +88,8 @@ class Gateway:
         # Before the farewell: a reader that hears the end need not come back, to find nobody here.
         await asyncio.gather(*map(self._end_lost, tuple(self._running)))
         self._say_farewell()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=_RELEASE)
         if self._keeper is not None:
             await self._keeper.close()
         for part in (*self._models.values(), self._log):
@@ -210,6 +213,15 @@ class Gateway:
         tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
         opened = await self._create(Draft(owner, tombstone, key=key))
         return opened.generation, await self.abort(owner, opened.generation)
+
+    async def erase(self, owner: str) -> int:
+        """Forget everything of an owner; what runs is aborted first. Returns how many generations that were."""
+        if not isinstance(self._log, Shelf):
+            raise RequestError(
+                "This gateway's log cannot erase.", remedy="Wait until it expires.", code="not_possible", status=501
+            )
+        with _told():
+            return await self._log.erase(owner)
 
     async def _create(self, draft: Draft) -> Opened:
         self._creating += 1

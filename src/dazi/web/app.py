@@ -11,7 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from dazi import settings as configuration
 from dazi.errors import ConfigError
-from dazi.log.memory import MemoryLog
+from dazi.log import Log
+from dazi.log.memory import MEMORY, MemoryLog
+from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway, Limits
 from dazi.settings import Settings
 from dazi.upstream import Upstream
@@ -30,6 +32,9 @@ from dazi.web.stream import Readers
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
 MAX_BODY = 8 * 1024 * 1024
+# How much of the time in which a dead process's generations shall be ended is its lease: a sixth of that goes by between two
+# sweeps, and the rest is for the sweep itself.
+_LEASE_OF_PROMISE = 0.8
 
 
 class App:
@@ -86,7 +91,23 @@ def create_app(
     """
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
-    return App(Gateway(MemoryLog(), upstreams, limits=limits), settings)
+    limits = limits or Limits(window=settings.window, patience=settings.patience)
+    return App(Gateway(log_of(settings), upstreams, limits=limits), settings)
+
+
+def log_of(settings: Settings) -> Log:
+    """Make the log that the settings name; it has to be opened, if it can be. Raises `ConfigError`."""
+    if settings.log == "memory://":
+        return MemoryLog(ttl=settings.ttl, max_bytes=settings.capacity or MEMORY)
+    lease = settings.lease * _LEASE_OF_PROMISE
+    if settings.log.startswith("sqlite:"):
+        path = settings.log.removeprefix("sqlite:///")
+        return SqliteLog(path, ttl=settings.ttl, lease=lease, fsync=settings.fsync, max_bytes=settings.capacity)
+    try:
+        from dazi.log.redis import RedisLog  # noqa: PLC0415  # its client is an extra
+    except ImportError as error:
+        raise ConfigError(f"log='redis://…' needs {error.name}: pip install 'dazi[redis]'.") from None
+    return RedisLog.from_url(settings.log, ttl=settings.ttl, lease=lease)
 
 
 def _upstream(model: Upstream | Answerer) -> Upstream:
@@ -118,6 +139,7 @@ def _router(desk: Desk, completions: Completions) -> Router:
     paths = {
         "/v1/generations": Endpoint(desk, {"POST": generations.start}),
         "/v1/generations/abort": Endpoint(desk, {"POST": generations.abort_key}),
+        "/v1/generations/erase": Endpoint(desk, {"POST": generations.erase}),
         "/v1/generations/{id}": Endpoint(desk, {"GET": generations.read}),
         "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}),
         "/v1/generations/{id}/abort": Endpoint(desk, {"POST": generations.abort}),

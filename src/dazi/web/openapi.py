@@ -117,6 +117,7 @@ def _own_shapes() -> _Json:
         ),
         "OpenAIError": _object(error=_object(message=_STRING, type=_STRING, code=_STRING)),
         "Status": _object(status=_STRING),
+        "Erased": _object(erased=_NUMBER),
     }
 
 
@@ -185,6 +186,9 @@ def _generation_paths() -> _Json:
         },
         "/v1/generations/abort": {
             "post": _operation("Stop the generation of a key.", ended, parameters=[_key(required=True)])
+        },
+        "/v1/generations/erase": {
+            "post": _operation("Forget everything of the caller's.", {"200": _answer("How much.", _json("Erased"))})
         },
         "/v1/generations/{id}": {
             "get": _operation(
