@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { PROFILES, type ProfileName } from '../emulator/index.js'
 import { hasGateway, startGateway, type Gateway } from './gateway.js'
-import { planOf, run, stopPlanOf, type Outcome } from './soak.js'
+import { planOf, run, stopPlanOf, type Outcome, type Plan } from './soak.js'
 
 /** `DAZI_RUNS`: runs a profile; `DAZI_SEED`: the first seed; `DAZI_SCALE`: how much faster than real, 1 for not at all. */
 const RUNS = Number(process.env['DAZI_RUNS'] || 30)
@@ -28,14 +28,14 @@ after(async () => {
   for (const started of [gateway, plain]) if (started) await started.stop()
 })
 
-/** All runs of a profile, so many at a time. */
-async function runAll(profile: ProfileName): Promise<Outcome[]> {
+/** Run plans, so many at a time. */
+async function runAll(url: string, plans: Plan[], atATime: number): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
-  let seed = SEED
+  const left = [...plans]
   const work = async () => {
-    while (seed < SEED + RUNS) outcomes.push(await run(gateway.url, planOf(profile, seed++, SCALE)))
+    for (let plan = left.shift(); plan; plan = left.shift()) outcomes.push(await run(url, plan))
   }
-  await Promise.all(Array.from({ length: AT_A_TIME }, work))
+  await Promise.all(Array.from({ length: atATime }, work))
   return outcomes
 }
 
@@ -53,7 +53,8 @@ function summaryOf(outcomes: Outcome[]): string {
 
 async function check(profile: ProfileName): Promise<void> {
   const begin = performance.now()
-  const outcomes = await runAll(profile)
+  const plans = Array.from({ length: RUNS }, (_, count) => planOf(profile, SEED + count, SCALE))
+  const outcomes = await runAll(gateway.url, plans, AT_A_TIME)
   const bad = outcomes.filter(({ problems }) => problems.length)
   const seconds = ((performance.now() - begin) / 1000).toFixed(1)
   console.log(`${profile}: ${outcomes.length} runs, seeds ${SEED} to ${SEED + RUNS - 1}, time × ${SCALE}, ${seconds} s, ${bad.length} bad`)
@@ -71,7 +72,7 @@ test('stop at any moment releases the model within a second, also where abort is
   const plans = NAMES.flatMap((profile) =>
     Array.from({ length: 2 * STOPS }, (_, count) => stopPlanOf(profile, SEED + count, count % 2 > 0)),
   )
-  const outcomes = await Promise.all(plans.map((plan) => run(plain.url, plan)))
+  const outcomes = await runAll(plain.url, plans, 16)
   const releases = outcomes.map(({ release }) => Math.round(release)).sort((a, b) => a - b)
   console.log(`stop: ${plans.length} runs, seeds ${SEED} to ${SEED + 2 * STOPS - 1}, released after ${releases[releases.length >> 1]} ms, at most ${releases.pop()} ms`)
   const isBad = ({ problems, release }: Outcome) => problems.length || release > 1000

@@ -34,7 +34,7 @@ export interface Plan {
 export interface Outcome {
   plan: Plan
   problems: string[]
-  /** Real milliseconds from the stop, or the end, until the model is at rest. */
+  /** Real milliseconds from the client's end until the model came to rest. */
   release: number
   counts: Record<string, number>
   updates: number
@@ -111,9 +111,10 @@ export async function run(url: string, plan: Plan): Promise<Outcome> {
   for (const at of plan.rivals) emulator.clock.later(() => emulator.wx.request({ ...hang, enableChunked: true }), at)
   try {
     const problems = [...(await live(url, plan, emulator, updates)), ...wrongTexts(plan, updates)]
-    const begin = performance.now()
-    problems.push(...(await atGateway(url, plan, emulator, updates)))
-    return { plan, problems, release: performance.now() - begin, counts: emulator.counts, updates: updates.length }
+    const end = Date.now()
+    const { problem, rested } = await atGateway(url, plan, emulator, updates)
+    if (problem) problems.push(problem)
+    return { plan, problems, release: Math.max(0, rested * 1000 - end), counts: emulator.counts, updates: updates.length }
   } finally {
     emulator.close()
   }
@@ -172,20 +173,32 @@ function differenceOf(truth: string, shown: string): string {
 const PATIENCE = 20_000
 
 /** The model was asked once at most, and is at rest; on a calm network no request stays behind either. */
-async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: Update[]): Promise<string[]> {
+async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: Update[]): Promise<{ problem: string; rested: number }> {
   emulator.show()
   for (const begin = Date.now(); ; ) {
-    const { asked, busy } = await countsAt(`${url}/soak/${encodeURIComponent(plan.name)}`)
-    if (asked > 1) return [`${asked} generations`]
+    const { asked, busy, rested } = await countsAt(`${url}/soak/${encodeURIComponent(plan.name)}`)
+    if (asked > 1) return { problem: `${asked} generations`, rested }
     const isQuiet = plan.emulator.faults !== undefined || emulator.pending() === 0
-    if (!busy && isQuiet) return asked === 0 && updates[updates.length - 1].end?.type === 'done' ? ['an answer from nowhere'] : []
-    if (Date.now() - begin > PATIENCE) return [busy ? 'the model goes on after the end' : `${emulator.pending()} requests go on after the end`]
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    if (!busy && isQuiet) {
+      const isFromNowhere = asked === 0 && updates[updates.length - 1].end?.type === 'done'
+      return { problem: isFromNowhere ? 'an answer that no model has given' : '', rested }
+    }
+    if (Date.now() - begin > PATIENCE) {
+      return { problem: busy ? 'the model goes on after the end' : `${emulator.pending()} requests go on after the end`, rested }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 
+interface Counts {
+  asked: number
+  busy: number
+  /** When it came to rest, in seconds of the wall clock. */
+  rested: number
+}
+
 /** On a connection of its own: the gateway's clock is fast, and so is its patience with one that is kept. */
-function countsAt(url: string): Promise<{ asked: number; busy: number }> {
+function countsAt(url: string): Promise<Counts> {
   return new Promise((resolve, reject) => {
     const sent = get(url, { agent: false }, (response) => {
       textOfBody(response).then((body) => resolve(JSON.parse(body)), reject)

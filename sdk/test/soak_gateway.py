@@ -11,6 +11,7 @@ import json
 import selectors
 import socket
 import sys
+import time
 from collections import Counter
 
 import uvicorn
@@ -49,6 +50,8 @@ class Typist:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.busy: Counter[str] = Counter()
+        # The wall's time when it last came to rest.
+        self.rested: dict[str, float] = {}
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Wait, then type, so many pieces a second."""
@@ -61,6 +64,7 @@ class Typist:
                 await _type(push, text, order["pace"])
         finally:
             self.busy[order["name"]] -= 1
+            self.rested[order["name"]] = time.time()
         return Finish()
 
 
@@ -86,7 +90,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if name == "hang":
         while (await receive())["type"] != "http.disconnect":
             pass
-    body = json.dumps({"asked": typist.asked[name], "busy": typist.busy[name]}).encode()
+    told = {"asked": typist.asked[name], "busy": typist.busy[name], "rested": typist.rested.get(name, 0.0)}
+    body = json.dumps(told).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
