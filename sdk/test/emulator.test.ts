@@ -1,131 +1,10 @@
 /** Each quirk of the emulator, by a client that does not know of it and fails because of it. */
 
 import assert from 'node:assert/strict'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { after, before, test, type TestContext } from 'node:test'
-import { createEmulator, type Emulator, type EmulatorOptions } from '../emulator/index.js'
-import type { FailResult, RequestOption, SuccessResult } from '../emulator/wx.js'
+import { test } from 'node:test'
 import { createSseParser } from '../src/sse.js'
 import { createUtf8Decoder } from '../src/utf8.js'
-
-const TEXT = '你好👨‍👩‍👧‍👦𠮷, world'
-const STREAM = [...TEXT].map((piece) => `data: ${piece}\n\n`)
-
-let server: Server
-let url: string
-/** Bodies of the requests that came. */
-const seen: string[] = []
-/** Streams under way, to go on with by hand. */
-const open: ServerResponse[] = []
-/** Which phone is in use, so that what an earlier one has sent does not count. */
-let round = 0
-
-const ROUTES: Record<string, (response: ServerResponse) => void> = {
-  /** An answer, piece by piece, at once. */
-  '/stream': (response) => {
-    for (const piece of STREAM) response.write(piece)
-    response.end()
-  },
-  /** The same, but only when a test says so. */
-  '/held': (response) => {
-    response.writeHead(200).flushHeaders()
-    open.push(response)
-  },
-  '/json': (response) => {
-    const body = '{"error":{"code":"unauthorized"}}'
-    response.writeHead(401, { 'content-type': 'application/json', 'content-length': body.length })
-    response.end(body)
-  },
-  '/bom': (response) => response.end('\ufeff{"a":1}'),
-}
-
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  let body = ''
-  for await (const bytes of request) body += bytes
-  const [path, of] = (request.url || '').split('?')
-  if (Number(of) !== round) return void response.end()
-  seen.push(body || JSON.stringify(request.headers))
-  ROUTES[path](response)
-}
-
-before(async () => {
-  server = createServer((request, response) => void answer(request, response))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  url = typeof address === 'object' && address ? `http://127.0.0.1:${address.port}` : ''
-})
-
-after(() => {
-  server.closeAllConnections()
-  server.close()
-})
-
-function phone(context: TestContext, options: EmulatorOptions): Emulator {
-  seen.length = open.length = 0
-  round++
-  const emulator = createEmulator({ timeScale: 100, ...options })
-  context.after(emulator.close)
-  return emulator
-}
-
-/** What everybody writes first: decode each chunk, split it at blank lines, take what is behind `data: `. */
-function eventsOf(chunk: string): string[] {
-  return chunk.split('\n\n').filter(Boolean).map((block) => block.replace('data: ', ''))
-}
-
-type Ending = { type: 'success'; result: SuccessResult } | { type: 'fail'; error: FailResult }
-
-interface Naive {
-  text: string
-  bytes: number[]
-  chunks: number
-  statuses: unknown[]
-  ending: Promise<Ending>
-  abort(): void
-}
-
-/** A client that knows the documentation, and no quirk. */
-function naive({ wx }: Emulator, path: string, options: Partial<RequestOption> = {}, decode = (chunk: Uint8Array) => new TextDecoder().decode(chunk)): Naive {
-  const client: Naive = { text: '', bytes: [], chunks: 0, statuses: [], ending: Promise.reject(), abort: () => {} }
-  client.ending.catch(() => {})
-  client.ending = new Promise((resolve) => {
-    const task = wx.request({
-      url: `${url}${path}?${round}`, method: 'POST', enableChunked: true, responseType: 'arraybuffer', ...options,
-      success: (result) => resolve({ type: 'success', result }),
-      fail: (error) => resolve({ type: 'fail', error }),
-    })
-    client.abort = () => task.abort()
-    task.onHeadersReceived(({ statusCode }) => client.statuses.push(statusCode))
-    if (!task.onChunkReceived) return
-    task.onChunkReceived(({ data }) => {
-      client.chunks++
-      client.bytes.push(...new Uint8Array(data))
-      client.text += eventsOf(decode(new Uint8Array(data))).join('')
-    })
-  })
-  return client
-}
-
-async function reasonOf(client: Naive): Promise<string> {
-  const ending = await client.ending
-  return ending.type === 'fail' ? ending.error.errMsg : 'it succeeded'
-}
-
-async function dataOf(client: Naive): Promise<string> {
-  const ending = await client.ending
-  assert.equal(ending.type, 'success')
-  return ending.type === 'success' ? Buffer.from(ending.result.data as ArrayBuffer).toString() : ''
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const begin = Date.now()
-  while (!condition()) {
-    if (Date.now() - begin > 10_000) throw new Error(`never: ${condition}`)
-    await new Promise((resolve) => setTimeout(resolve, 1))
-  }
-}
-
-const settle = () => new Promise((resolve) => setTimeout(resolve, 60))
+import { dataOf, eventsOf, naive, open, phone, reasonOf, seen, settle, STREAM, TEXT, until, urlOf } from './emulator-naive.js'
 
 test('on a calm network, uncut, the naive client is right: what fails below, fails because of the quirk', async (context) => {
   const client = naive(phone(context, {}), '/stream')
@@ -181,7 +60,7 @@ test('devtools: chunks are views, so `instanceof ArrayBuffer` sees nothing', asy
   const kinds = async (profile: 'android' | 'devtools') => {
     const { wx } = phone(context, { profile })
     const chunks: unknown[] = []
-    await new Promise((resolve) => wx.request({ url: `${url}/stream?${round}`, enableChunked: true, complete: resolve }).onChunkReceived(({ data }) => chunks.push(data)))
+    await new Promise((resolve) => wx.request({ url: urlOf('/stream'), enableChunked: true, complete: resolve }).onChunkReceived(({ data }) => chunks.push(data)))
     return chunks.map((chunk) => chunk instanceof ArrayBuffer)
   }
   assert.ok((await kinds('android')).every(Boolean))
@@ -237,7 +116,7 @@ for (const profile of ['pc', 'baselib-2.19'] as const) {
 
 test('baselib-2.19: there is no onChunkReceived to call, and canIUse says so', (context) => {
   const { wx } = phone(context, { profile: 'baselib-2.19' })
-  assert.throws(() => wx.request({ url: `${url}/stream?${round}`, enableChunked: true }).onChunkReceived(() => {}), TypeError)
+  assert.throws(() => wx.request({ url: urlOf('/stream'), enableChunked: true }).onChunkReceived(() => {}), TypeError)
   assert.equal(wx.canIUse('request.object.enableChunked'), false)
   assert.equal(phone(context, {}).wx.canIUse('request.object.enableChunked'), true)
 })
