@@ -22,8 +22,9 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from tests.conftest import Serve, listening
 
-from dazi import Prompt, create_app
+from dazi import Finish, Prompt, create_app
 from dazi.sse import Parser
+from dazi.upstream import Sink
 from dazi.upstream.demo import DemoUpstream
 
 ROOT = Path(__file__).parent.parent
@@ -181,3 +182,27 @@ async def shell(command: str, port: int, generation: str = "") -> str:
     output, errors = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0, errors.decode()
     return output.decode()
+
+
+class Held:
+    """An upstream that has to be opened before it is asked."""
+
+    opened = 0
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def close(self) -> None:
+        self.opened -= 1
+
+    async def generate(self, _prompt: Prompt, sink: Sink) -> Finish:
+        sink.text("open" if self.opened == 1 else "closed")
+        return Finish()
+
+
+async def test_a_mounted_app_is_opened_by_its_first_request() -> None:
+    outer, held = FastAPI(), Held()
+    outer.mount("/ai", create_app({"held": held}))
+    async with listening(outer) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/ai") as client:
+        posts = await asyncio.gather(*(client.post("/v1/generations", json=QUESTION) for _ in range(5)))
+    assert [text_of(events_of(post.content)) for post in posts] == ["open"] * 5

@@ -22,6 +22,8 @@ from dazi.errors import ConfigError
 
 # Names other tools use for the same things; ours win.
 _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
+# Not a setting of the gateway: the key with which `dazi chat` and `dazi tail` knock at one.
+_CLIENTS_KEY = "DAZI_API_KEY"
 _SECRETS = frozenset({"api_keys", "upstream_key"})
 _LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
 
@@ -145,7 +147,7 @@ def _from_flags(flags: Mapping[str, object]) -> list[_Value]:
 
 def _from_environment(environment: Mapping[str, str]) -> list[_Value]:
     ours = {f"DAZI_{name.upper()}": name for name in Settings.__struct_fields__}
-    unknown = {name for name in environment if name.startswith("DAZI_") and name not in ours}
+    unknown = {name for name in environment if name.startswith("DAZI_") and name not in {*ours, _CLIENTS_KEY}}
     if unknown:
         raise ConfigError(f"{', '.join(sorted(unknown))}: there is no such setting. Use some of: {', '.join(ours)}.")
     names = {**_ALIASES, **ours}

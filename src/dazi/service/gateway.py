@@ -51,12 +51,18 @@ class Gateway:
         # How many read each generation now.
         self._readers: Counter[str] = Counter()
         self._farewells: list[Callable[[], None]] = []
+        self._is_open = False
         self._closing = False
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of the models, the default first."""
         return tuple(self._models)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open` has run to its end."""
+        return self._is_open
 
     @property
     def is_closing(self) -> bool:
@@ -75,6 +81,7 @@ class Gateway:
                 await part.open()
         if self._keeper is not None:
             self._keeper.open()
+        self._is_open = True
 
     async def close(self, *, drain: float = 0) -> None:
         """Say goodbye: refuse new starts, let running generations finish for `drain` seconds, then end the rest.

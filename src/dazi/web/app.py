@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from inspect import isroutine
 from typing import cast
@@ -49,21 +50,30 @@ class App:
         desk = Desk(gateway, Keys(settings.api_keys), doors, readers)
         grace = None if settings.grace == "keep" else settings.grace
         self._router = _router(desk, Completions(gateway, max_body=MAX_BODY, grace=grace))
+        self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan."""
         match scope["type"]:
             case "http":
+                if not self.gateway.is_open:
+                    await self._open()
                 await self._router(scope, receive, send)
             case "lifespan":
                 await self._live(receive, send)
             case _:
                 await send({"type": "websocket.close", "code": 1008, "reason": "Use HTTP; see PROTOCOL.md."})
 
+    async def _open(self) -> None:
+        # A mounted app is told nothing of the lifespan: its first request opens the gateway, once.
+        async with self._opening:
+            if not self.gateway.is_open:
+                await self.gateway.open()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self.gateway.open()
+            await self._open()
         except ConfigError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
