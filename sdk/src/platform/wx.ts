@@ -7,15 +7,12 @@
 import { systemClock, type Clock } from '../clock.js'
 import type { Platform } from '../platform.js'
 import type { Chunk } from '../sse.js'
+import { watchApp, type AppEvents } from './app.js'
 
 /** As much of `wx` as is used. */
-export interface Wx {
+export interface Wx extends AppEvents {
   request(options: WxRequestOptions): WxRequestTask | undefined
   canIUse?(schema: string): boolean
-  onAppHide?(listener: () => void): void
-  onAppShow?(listener: () => void): void
-  offAppHide?(listener: () => void): void
-  offAppShow?(listener: () => void): void
 }
 
 export interface WxRequestOptions {
@@ -78,16 +75,7 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
         if (close() && task) task.abort()
       }
     },
-    watchVisibility(listener) {
-      const hide = () => listener(false)
-      const show = () => listener(true)
-      if (wx.onAppHide) wx.onAppHide(hide)
-      if (wx.onAppShow) wx.onAppShow(show)
-      return () => {
-        if (wx.offAppHide) wx.offAppHide(hide)
-        if (wx.offAppShow) wx.offAppShow(show)
-      }
-    },
+    watchVisibility: (listener) => watchApp(wx, listener),
   }
 }
 
