@@ -1,4 +1,4 @@
-/** `npm run build`: dist (ESM and types, for bundlers) and miniprogram_dist (CommonJS, for "build npm"). */
+/** `npm run build`: dist (ESM and types, for bundlers; dist/emulator for Node) and miniprogram_dist (CommonJS, for "build npm"). */
 
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 
 const root = new URL('..', import.meta.url).pathname
 const compiler = createRequire(import.meta.url).resolve('typescript/package.json').replace('package.json', 'bin/tsc')
-for (const [folder, project] of [['dist', 'tsconfig.json'], ['miniprogram_dist', 'tsconfig.miniprogram.json']]) {
+for (const [folder, project] of [['dist', 'tsconfig.json'], ['dist/emulator', 'tsconfig.emulator.json'], ['miniprogram_dist', 'tsconfig.miniprogram.json']]) {
   rmSync(new URL(`../${folder}`, import.meta.url), { recursive: true, force: true })
   execFileSync(process.execPath, [compiler, '-p', project], { cwd: root, stdio: 'inherit' })
 }
