@@ -21,7 +21,8 @@ from dazi.service import Gateway
 from dazi.web.frames import Encoding, framer_of, write_json
 from dazi.web.guard import Doors, Keys, preflight
 from dazi.web.options import wants_inband, wants_json
-from dazi.web.stream import Course, Readers, reader_of
+from dazi.web.replace import reader_of
+from dazi.web.stream import Course, Readers
 
 logger = logging.getLogger("dazi.web")
 

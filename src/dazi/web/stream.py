@@ -25,10 +25,10 @@ from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttptoolsCycle
 
 from dazi.errors import RequestError
-from dazi.events import Reasoning, Reconnect, Text
+from dazi.events import Reconnect
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
-from dazi.service.views import Part, append_view, replace_view
+from dazi.service.views import Part, append_view
 from dazi.web.frames import Mode, Wire
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,10 +40,6 @@ STALL = 30.0
 # The most bytes of one write. What is behind them waits in the log, not in a transport, and `STALL` measures what is taken:
 # a line of two kilobytes a second is slow, not absent.
 _SLICE = 32 * 1024
-# Replace mode sends the whole text each time. It waits this long between two snapshots, and longer as the text grows,
-# so that the bytes of an answer grow as n log n, not n squared.
-_WINDOW = 0.05
-_WINDOW_PER_CHARACTER = 1 / 10_000
 
 
 class Framing(Protocol):
@@ -353,54 +349,6 @@ class Reader:
 
     async def _wait_event(self) -> None:
         await self._over.wait()
-
-
-class ReplaceReader(Reader):
-    """One connection in replace mode: the newest whole text, and never one that is overtaken."""
-
-    __slots__ = ("_due", "_timer")
-
-    def __init__(self, gateway: Gateway, course: Course, send: Send, readers: Readers) -> None:
-        super().__init__(gateway, course, send, readers)
-        # Loop time before which no further snapshot is sent, and what fires then.
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def serve(self, receive: Receive, headers: Headers) -> None:
-        """Stream until the end, the rotation, the goodbye or the disconnect."""
-        try:
-            await super().serve(receive, headers)
-        finally:
-            self._disarm()
-
-    def on_record(self, record: Record) -> None:
-        """Take note that there is more; the end is told at once."""
-        if record.event.ends:
-            self._fire()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(self._due, self._fire)
-
-    def _fire(self) -> None:
-        self._disarm()
-        self._wake()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _after(self) -> Cursor:
-        return START
-
-    def _view(self, page: Page) -> Iterable[Part]:
-        said = sum(len(record.event.text) for record in page.records if isinstance(record.event, Text | Reasoning))
-        self._due = asyncio.get_running_loop().time() + _WINDOW + said * _WINDOW_PER_CHARACTER
-        return replace_view(page, Cursor(self._epoch, self._position), insists=self._course.forgets)
-
-
-def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
-    """Make the reader that the course's mode asks for."""
-    return (ReplaceReader if course.mode == "replace" else Reader)(gateway, course, send, readers)
 
 
 def _slices(frames: Iterable[bytes]) -> Iterator[bytes]:
