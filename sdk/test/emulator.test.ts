@@ -1,7 +1,9 @@
 /** Each quirk of the emulator, by a client that does not know of it and fails because of it. */
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { PROFILES } from '../emulator/index.js'
 import { createSseParser } from '../src/sse.js'
 import { createUtf8Decoder } from '../src/utf8.js'
 import { dataOf, eventsOf, naive, open, phone, reasonOf, seen, settle, STREAM, TEXT, until, urlOf } from './emulator-naive.js'
@@ -182,6 +184,7 @@ test('background: after 5 s what runs is interrupted, and nothing can be request
   assert.ok(emulator.clock.now() - begin >= 5000)
   assert.equal(client.text, '你') // those 5 s are there
   assert.equal(await reasonOf(naive(emulator, '/stream')), 'request:fail interrupted')
+  assert.equal(seen.length, 1) // it did not leave the phone
   emulator.show()
   assert.equal(await reasonOf(naive(emulator, '/stream')), 'it succeeded')
   assert.deepEqual(heard, ['hide', 'show'])
@@ -286,3 +289,12 @@ test('data is parsed where it is JSON, and one BOM is taken off', async (context
   const ending = await naive(phone(context, {}), '/bom', { enableChunked: false, responseType: 'text' }).ending
   assert.deepEqual(ending.type === 'success' && ending.result.data, { a: 1 })
 })
+
+for (const file of ['README.md', 'README.zh-CN.md']) {
+  test(`${file} names every profile, fault and cut`, () => {
+    const text = readFileSync(new URL(`../emulator/${file}`, import.meta.url), 'utf8')
+    const faults = ['refuse', 'lose', 'repeat', 'drop', 'stall'].map((fault) => `faults.${fault}`)
+    const names = [...Object.keys(PROFILES), ...faults, 'none', 'bytes', 'random', 'glued', 'ignoresAbort', 'timeScale', 'seed']
+    assert.deepEqual(names.filter((name) => !text.includes(`\`${name}\``)), [])
+  })
+}
