@@ -1,6 +1,6 @@
 """What is done to the tables, in SQL; each function within a transaction, or one statement.
 
-Laws: rows are gathered and handed over as JSON, by one statement, however many there are: every step of a statement gives up
+Laws: what concerns many rows is done by few statements, and comes back as one row of JSON: every step of a statement gives up
 Python's lock and has to wait for it again, and in a busy process each of these waits may take milliseconds.
 """
 
@@ -22,6 +22,15 @@ from dazi.log.sqlite.records import BODY, ROWS, Row, coalesce, placed
 _ROWS = 1000
 # Logs that are forgotten with one commit.
 _FORGOTTEN = 50
+
+# Rows are inserted so many with a statement, as long as there are; each size is a statement that SQLite keeps compiled.
+_INSERTS = {
+    size: "INSERT INTO entry (log, previous, position, epoch, n, crc32, writer, body) VALUES "  # noqa: S608  # our own words
+    + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)
+    for size in (64, 8, 1)
+}
+# The columns of a row up to `crc32`, and its events.
+_NewRow = tuple[int, int, int, int, int, int, Sequence[Event]]
 
 _END = msgspec.json.Decoder(End)
 
@@ -85,7 +94,7 @@ class _Writing:
     """What will be stored, once every write of a commit has been checked."""
 
     standings: dict[str, _Standing]
-    rows: list[tuple[object, ...]] = field(default_factory=list)
+    rows: list[_NewRow] = field(default_factory=list)
 
     def check(self, write: Write) -> Outcome:
         standing = self.standings.get(write.generation)
@@ -147,17 +156,13 @@ def _standings(connection: sqlite3.Connection, generations: Iterable[str], now: 
     }
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]], writer: int) -> None:
-    if not rows:
-        return
-    connection.execute(
-        """INSERT INTO entry (log, previous, position, epoch, writer, n, crc32, body)
-           SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-               json_extract(value, '$[3]'), ?, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-               json_extract(value, '$[6]')
-           FROM json_each(?)""",
-        (writer, _json(rows)),
-    )
+def _insert(connection: sqlite3.Connection, rows: Sequence[_NewRow], writer: int) -> None:
+    at = 0
+    for size, statement in _INSERTS.items():
+        while len(rows) - at >= size:
+            values = [value for *row, events in rows[at : at + size] for value in (*row, writer, _json(events))]
+            connection.execute(statement, values)
+            at += size
 
 
 def _withdraw(connection: sqlite3.Connection, log: int, position: int) -> None:
@@ -185,15 +190,16 @@ def create(
             _delete(connection, "owner = ? AND key = ?", (draft.owner, draft.key))
     _check_room(connection, max_bytes)
     started = draft.started
-    cursor = connection.execute(
+    identity = connection.execute(
         """INSERT INTO log (generation, owner, key, fingerprint, model, created, epoch, renewed, lease)
            VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)""",
         (
             *(started.generation, draft.owner, draft.key, draft.fingerprint, started.model, started.created),
             *(now.monotonic, lease),
         ),
-    )
-    _insert(connection, [(cursor.lastrowid, 0, 1, 1, 0, 0, (started,))], writer)
+    ).lastrowid
+    assert identity is not None  # noqa: S101  # a row was inserted
+    _insert(connection, [(identity, 0, 1, 1, 0, 0, (started,))], writer)
     return Opened(started.generation, 1, created=True, fingerprint=draft.fingerprint)
 
 
