@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.log.contract import covers_all, fold, proves_itself
 from tests.puppet import Puppet, Scripted
 from tests.waiting import until
 
-from dazi.errors import Closed, LogError, NotFound, OutOfOrder, RequestError, StoreUnavailable, Unavailable
+from dazi.errors import (
+    Closed,
+    LogError,
+    NotFound,
+    OutOfOrder,
+    RequestError,
+    StoreUnavailable,
+    Unavailable,
+    UpstreamError,
+)
 from dazi.events import Aborted, Done, End, Failed, Piece, Text
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
 from dazi.log.memory import MemoryLog, _Generation
+from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway, Limits
 from dazi.upstream import Finish, Prompt, Sink, Upstream
 
@@ -453,3 +465,56 @@ async def test_a_log_that_cannot_erase_says_so(node: Node) -> None:
     with pytest.raises(RequestError) as caught:
         await node().erase("me")
     assert (caught.value.status, caught.value.code) == (501, "not_possible")
+
+
+# Over a real file
+
+
+class Talker:
+    """An upstream that talks at random, and sometimes breaks."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+
+    async def generate(self, _prompt: Prompt, sink: Sink) -> Finish:
+        for count in range(self._dice.randrange(30)):
+            sink.text(self._dice.choice(["a", "好", "😀", "\ud83d", "\ude00"]) * (1 + count % 3))
+            await asyncio.sleep(self._dice.choice([0, 0, 0.001, 0.01]))
+        if self._dice.random() < 0.2:
+            raise UpstreamError("truncated", "x")
+        return Finish()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_on_two_nodes_every_generation_ends_once_and_every_observer_hears_all_of_it(
+    tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    nodes = [Gateway(SqliteLog(tmp_path / "log.db"), {"m": Talker(dice)}) for _ in range(2)]
+    for node in nodes:
+        await node.open()
+    heard: dict[str, list[Record]] = {}
+
+    async def live(number: int) -> None:
+        opened = await dice.choice(nodes).start("me", PROMPT, key=f"k{number % 20}", fingerprint="f")
+        there = dice.choice(nodes)
+        await there.read("me", opened.generation)
+        records = heard.setdefault(f"{opened.generation} {number}", [])
+        there.observe(opened.generation, records.append)
+        await there.read("me", opened.generation)
+        await asyncio.sleep(dice.random() * 0.1)
+        if dice.random() < 0.3:
+            await dice.choice(nodes).abort("me", opened.generation)
+        await asyncio.wait_for(there.ended("me", opened.generation), 5)
+
+    await asyncio.gather(*(live(number) for number in range(40)))
+    await until(lambda: not any(node.running for node in nodes))
+    for name, records in heard.items():
+        page = await nodes[0].read("me", name.split()[0])
+        assert [record.event.ends for record in page.records].count(True) == 1
+        assert proves_itself(page.records)
+        assert covers_all(page.records, after=0, head=page.head.position)
+        if records:  # it had not ended before it could be observed
+            assert covers_all(records, after=records[0].previous, head=page.head.position)
+    for node in nodes:
+        await node.close()

@@ -23,7 +23,7 @@ from dazi.log.sqlite import tables
 from dazi.log.sqlite.file import explain, transaction
 from dazi.log.sqlite.tables import Append, Ending, Write
 
-# Seconds between two looks for news: while there is some, and at most. A look costs about ten microseconds.
+# Seconds between two looks for news: while there is some, and at most. Twenty looks a second cost a third of a percent of a core.
 SOONEST = 0.01
 LATEST = 0.05
 
