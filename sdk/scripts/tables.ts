@@ -1,6 +1,9 @@
 /**
  * `npm run tables [folder]`: write the table in src/graphemes.ts from the files of the Unicode Character Database
  * (Debian: package unicode-data), their version included.
+ *
+ * The table is coarser than the files, on one side: what is one grapheme is never taken for two. Where a difference
+ * shows only in scripts that hardly an answer is written in, some letters are taken for marks, and appear together.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -10,7 +13,7 @@ const target = new URL('../src/graphemes.ts', import.meta.url)
 
 /** One letter a class; Hangul syllables (LV, LVT) are arithmetic, and need none. */
 const LETTERS: Record<string, string> = {
-  CR: 'R', LF: 'N', Control: 'C', Extend: 'E', ZWJ: 'Z', Regional_Indicator: 'I', Prepend: 'P', SpacingMark: 'S',
+  CR: 'R', LF: 'N', Control: 'C', Extend: 'E', ZWJ: 'Z', Regional_Indicator: 'I', Prepend: 'P', SpacingMark: 'E',
   L: 'L', V: 'V', T: 'T', Extended_Pictographic: 'X',
 }
 
@@ -23,6 +26,34 @@ for (const text of [properties, readFileSync(`${folder}/emoji/emoji-data.txt`, '
     if (name in LETTERS) letters.fill(LETTERS[name], parseInt(first, 16), parseInt(last || first, 16) + 1)
   }
 }
+
+// Symbols beside pictographs: to take one for the other matters behind a joiner only, where none stands.
+const SYMBOLS = [[0x2122, 0x2139], [0x2190, 0x2bff], [0x1f000, 0x1f1e5], [0x1f200, 0x1f3fa], [0x1f400, 0x1faff]]
+for (const [first, last] of SYMBOLS) for (let at = first; at <= last; at++) if (letters[at] === 'O') letters[at] = 'X'
+
+const assigned = new Set<number>()
+let firstOfRange = 0
+for (const [, hex, name] of readFileSync(`${folder}/UnicodeData.txt`, 'utf8').matchAll(/^([0-9A-F]+);([^;]*)/gm)) {
+  const codePoint = parseInt(hex, 16)
+  if (name.endsWith('First>')) firstOfRange = codePoint
+  for (let at = name.endsWith('Last>') ? firstOfRange : codePoint; at <= codePoint; at++) assigned.add(at)
+}
+
+/** Give what is between two runs their class, where `joins` says so. */
+function closeGaps(joins: (first: number, last: number) => boolean): void {
+  for (let first = 1, last; first < letters.length; first = last + 1) {
+    last = first
+    if (letters[first] !== 'O') continue
+    while (letters[last + 1] === 'O') last++
+    const isBetween = letters[first - 1] === letters[last + 1] && 'EX'.includes(letters[first - 1])
+    if (isBetween && joins(first, last)) letters.fill(letters[first - 1], first, last + 1)
+  }
+}
+
+const isUnassigned = (first: number, last: number) => !Array.from({ length: last - first + 1 }, (_, at) => assigned.has(first + at)).includes(true)
+closeGaps(isUnassigned)
+// Single letters between marks in Indic scripts, and the historic scripts of the supplementary planes.
+closeGaps((first, last) => first > 0x2ff && last - first < (first > 0xffff ? 1000 : 2))
 
 /** Runs of one class, each as its letter and its length in base 36; a length of 1 is left out. */
 const table = letters.join('').replace(/(.)\1*/gsu, (run) => run[0] + (run.length > 1 ? run.length.toString(36) : ''))

@@ -181,6 +181,8 @@ test('an answer of 1,679 characters costs setData 40 KB at most, and few childre
   context.diagnostic(`${patches.length} updates, ${bytes} bytes`)
   assert.ok(ANSWER.length >= 1679 && patches.length > 400, `${patches.length}`)
   assert.ok(bytes <= 40 * 1024, `${bytes}`)
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  assert.ok(readme.includes(`costs ${Math.ceil(bytes / 1024)} KB of \`setData\` in ${patches.length} updates`), 'the README should say so')
   for (const { spans = [] } of nodesOf('长'.repeat(5000) + ANSWER)) assert.ok(spans.length < 60)
 })
 
