@@ -169,12 +169,15 @@ function differenceOf(truth: string, shown: string): string {
   return `at ${at} of ${shown.length}, ${JSON.stringify(shown.slice(at - 5, at + 15))} for ${JSON.stringify(truth.slice(at - 5, at + 15))}`
 }
 
-// Real milliseconds: the gateway is asked directly, and may be busy with other runs.
+// Real milliseconds: the gateway is asked directly, and may be busy with other runs. And the phone's: where abort is ignored
+// and nine other requests hang, a stop cannot leave the phone before one of the ten has met its end, after a minute.
 const PATIENCE = 20_000
+const PHONES_PATIENCE = 120_000
 
 /** The model was asked once at most, and is at rest; on a calm network no request stays behind either. */
 async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: Update[]): Promise<{ problem: string; rested: number }> {
   emulator.show()
+  const patience = Math.max(PATIENCE, PHONES_PATIENCE / (plan.emulator.timeScale || 1))
   for (const begin = Date.now(); ; ) {
     const { asked, busy, rested } = await countsAt(`${url}/soak/${encodeURIComponent(plan.name)}`)
     if (asked > 1) return { problem: `${asked} generations`, rested }
@@ -183,7 +186,7 @@ async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: U
       const isFromNowhere = asked === 0 && updates[updates.length - 1].end?.type === 'done'
       return { problem: isFromNowhere ? 'an answer that no model has given' : '', rested }
     }
-    if (Date.now() - begin > PATIENCE) {
+    if (Date.now() - begin > patience) {
       return { problem: busy ? 'the model goes on after the end' : `${emulator.pending()} requests go on after the end`, rested }
     }
     await new Promise((resolve) => setTimeout(resolve, 50))
