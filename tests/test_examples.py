@@ -103,6 +103,23 @@ async def test_a_generator_is_all_it_takes(server: tuple[str, ...]) -> None:
         await everything_works(url, "WHY SO 早 👋🏽 ")
 
 
+async def test_readers_of_a_stopping_uvicorn_are_asked_to_reconnect() -> None:
+    port, words = free_port(), {"messages": [{"role": "user", "content": "so " * 600}]}
+    command = ("uvicorn", "custom_upstream:app", "--port", str(port))
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=EXAMPLES, stderr=subprocess.DEVNULL) as process:  # noqa: ASYNC220  # it starts at once
+        wait_listening(process, port)
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+            client.stream("POST", "/v1/generations?profile=plain", json=words) as stream,
+        ):
+            lines = stream.aiter_lines()
+            await anext(lines)
+            process.terminate()
+            said = [line async for line in lines if line]
+        assert said[-1] == 'data: {"type":"reconnect"}'
+        await asyncio.to_thread(process.wait, 10)
+
+
 async def test_dazi_mounts_in_fastapi() -> None:
     port = free_port()
     with running(EXAMPLES / "fastapi", "uvicorn", "app:app", "--port", str(port), port=port) as url:
@@ -158,6 +175,13 @@ async def test_the_readmes_own_model_runs() -> None:
     exec(next(block for block in blocks_of("README.md", "python") if "create_app" in block), module)  # noqa: S102  # our own README
     async with listening(module["app"]) as port:
         await everything_works(f"http://127.0.0.1:{port}", "WHY SO 早 👋🏽 ")
+
+
+async def test_the_readmes_client_types(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    served = await serve({"demo": DemoUpstream(pace=math.inf, text="你好 👋🏽")})
+    block = next(block for block in blocks_of("README.md", "python") if "dazi.client" in block)
+    await asyncio.to_thread(exec, block.replace("127.0.0.1:8000", f"127.0.0.1:{served.port}"), {})
+    assert capsys.readouterr().out == "你好 👋🏽"
 
 
 async def test_the_readmes_commands_run(serve: Serve) -> None:

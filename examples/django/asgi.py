@@ -1,6 +1,6 @@
 """Dazi beside a Django project, over ASGI: one process, one port.
 
-    pip install dazi django
+    pip install . django    # in the clone's root
     uvicorn asgi:application --port 8000
 
 Everything below /ai is Dazi's; the rest is Django's. Use this in place of your project's asgi.py.

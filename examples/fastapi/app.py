@@ -1,6 +1,6 @@
 """Dazi mounted in a FastAPI app.
 
-    pip install dazi fastapi
+    pip install . fastapi    # in the clone's root
     uvicorn app:app --port 8000
 
 The chat page is then at http://127.0.0.1:8000/ai/, and the API below http://127.0.0.1:8000/ai/v1.

@@ -115,6 +115,10 @@ def check(settings: Settings) -> None:
     _check_log(settings)
     if settings.workers > 1:
         _check_workers(settings)
+    if settings.upstream and not settings.upstream.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"upstream={settings.upstream!r} is no http or https URL. Give one like https://api.deepseek.com/v1."
+        )
     if settings.upstream and not settings.model:
         raise ConfigError(f"upstream={settings.upstream!r} needs the name of its model. Set --model or DAZI_MODEL.")
 

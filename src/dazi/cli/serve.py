@@ -55,7 +55,7 @@ def serve(  # noqa: PLR0913  # one parameter a flag
         Path | None, Option(help="A TOML file of settings.  [default: dazi.toml, if there is one]")
     ] = None,
 ) -> None:
-    """Serve models. Every flag is also DAZI_<NAME> in the environment and a key of dazi.toml."""
+    """Serve models. Every flag but --config is also DAZI_<NAME> in the environment and a key of dazi.toml."""
     flags = {
         "host": host,
         "port": port,
@@ -160,7 +160,7 @@ def _announce(listener: socket.socket, settings: Settings, app: App) -> None:
     if settings.workers > 1:
         console.print(f"  {settings.workers} workers", highlight=False)
     for remark in _remarks(settings, app):
-        console.print(f"  {remark}", style="yellow", markup=False, highlight=False)
+        console.print(f"  {remark}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print("  Ctrl-C to stop\n", highlight=False)
 
 
@@ -171,7 +171,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}. Choose another with --port."
+            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}. Choose another with --port or DAZI_PORT."
         ) from None
     with listener:
         _tune(listener)

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, End, Failed
@@ -23,6 +24,7 @@ from dazi.upstream import Prompt, Upstream
 logger = logging.getLogger("dazi.service")
 
 LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
+_PACKAGE = Path(__file__).parent.parent
 _STORE_LOST = Failed("store_lost", "The answer could not be stored any more.", retryable=True)
 
 
@@ -137,6 +139,7 @@ class Runner:
                 finish = await upstream.generate(prompt, self._writer)
             self._writer.flush()
         except GenerationError as error:
+            logger.warning("%r failed with %s%s", upstream, error.code, _sentence(error))
             return Failed(error.code, error.message, retryable=error.retryable)
         except LogError:
             # Refused before the cancellation that follows came through: who ends this log, if anybody, is known already.
@@ -168,6 +171,13 @@ class Runner:
 
 
 def _report(error: Exception) -> None:
-    # Where it happened and what kind it was, never its message: that may quote the prompt or the answer.
     place = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("An upstream raised %s\n%s", type(error).__name__, place)
+    logger.error("An upstream raised %s%s\n%s", type(error).__name__, _sentence(error), place)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what may be logged of an error: ours, and the system's behind it. Any other may quote what somebody said."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not Path(frames[-1].filename).is_relative_to(_PACKAGE):
+        return ""
+    return f": {error}" + (f" ({error.__cause__})" if isinstance(error.__cause__, OSError) else "")

@@ -57,9 +57,13 @@ class OpenAIUpstream:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {_checked(key)}"} if key else {}
+        self._base_url = base_url
         self._client = Client(_endpoint(base_url), headers=headers, timeouts=timeouts, tls=tls)
         self._model = model
         self._limit = limit
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._base_url!r})"
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Push the server's answer into `sink` and return how it finished."""

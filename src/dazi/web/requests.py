@@ -52,6 +52,10 @@ class ChatRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
     logit_bias: dict[str, float] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
+    service_tier: str | None = None
+    store: bool | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
     thinking: dict[str, Any] | None = None  # Any: DeepSeek's, Zhipu's and Doubao's switch
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None  # Any: vLLM's and SGLang's, passed through
@@ -162,7 +166,7 @@ def _invalid(sentence: str, body: bytes) -> InvalidRequest:
         field = f"{path}.{unknown[1]}"[:100] if path else unknown[1][:100]
         return InvalidRequest(
             f"There is no field {field!r}.",
-            remedy="Remove it; the fields are OpenAI's chat fields, listed in PROTOCOL.md, section 2.1.",
+            remedy="Remove it; the fields that are known here are listed in PROTOCOL.md, section 2.1.",
             code="unknown_field",
             param=field,
             status=422,

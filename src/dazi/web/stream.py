@@ -124,6 +124,8 @@ class Readers:
 
     def _tick(self) -> None:
         self._timer = None
+        if any(reader.hears_goodbye for reader in self._readers):
+            self.goodbye()
         for reader in tuple(self._readers):
             reader.tick()
         if self._readers:
@@ -150,6 +152,7 @@ class Reader:
         "_frames",
         "_gateway",
         "_has_end",
+        "_keeps_alive",
         "_leaving",
         "_over",
         "_position",
@@ -167,6 +170,8 @@ class Reader:
         self._readers = readers
         self._framer = course.framer
         self._cycle = _uvicorn_cycle(send)
+        # Whether the connection was to be kept when the reader came.
+        self._keeps_alive = self._cycle is not None and self._cycle.keep_alive
         # The last position taken, and its epoch. What is taken is in `_frames` until it is written.
         self._epoch, self._position = course.after
         self._frames: list[bytes] = []
@@ -202,6 +207,12 @@ class Reader:
                 await asyncio.gather(self._pump, return_exceptions=True)
             if self._course.grace is not None:
                 self._gateway.abandon(self._course.generation, grace=self._course.grace)
+
+    @property
+    def hears_goodbye(self) -> bool:
+        """Whether uvicorn is shutting down."""
+        # It tells an app nothing of that before every response has ended; but it stops keeping connections alive.
+        return self._keeps_alive and self._cycle is not None and not self._cycle.keep_alive
 
     def on_record(self, record: Record) -> None:
         """Take a record as it is stored."""
