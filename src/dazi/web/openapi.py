@@ -137,6 +137,7 @@ _OPTIONS: list[_Json] = [
     {"name": "after", "in": "query", "schema": _LAST_EVENT_ID["schema"]},
 ]
 _WAIT: _Json = {"name": "wait", "in": "query", "schema": {"type": "number", "minimum": 0}}
+_FORMAT: _Json = {"name": "format", "in": "query", "schema": {"enum": ["dazi", "openai"]}}
 
 
 def _key(*, required: bool) -> _Json:
@@ -155,10 +156,12 @@ def _answer(description: str, content: _Json | None = None) -> _Json:
     return {"description": description, **({"content": content} if content else {})}
 
 
-def _operation(summary: str, answers: _Json, *, open_to_all: bool = False, **more: object) -> _Json:
+def _operation(
+    summary: str, answers: _Json, *, open_to_all: bool = False, error: str = "Error", **more: object
+) -> _Json:
     refused = {
-        "4XX": _answer("What was wrong, and the remedy.", _json("Error")),
-        "503": _answer("Not now.", _json("Error")),
+        "4XX": _answer("What was wrong, and the remedy.", _json(error)),
+        "503": _answer("Not now.", _json(error)),
     }
     security: list[_Json] = [] if open_to_all else [{"key": []}, {"cookie": []}, {}]
     return {"summary": summary, "responses": {**answers, **refused}, "security": security, **more}
@@ -202,7 +205,7 @@ def _generation_paths() -> _Json:
                     "200": _answer("What follows the position.", {**_STREAM, **_json("Page")}),
                     "204": _answer("Nothing follows."),
                 },
-                parameters=[_ID, _LAST_EVENT_ID, *_OPTIONS, _WAIT],
+                parameters=[_ID, _LAST_EVENT_ID, *_OPTIONS, _WAIT, _FORMAT],
             )
         },
         "/v1/generations/{id}/abort": {"post": _operation("Stop a generation.", ended, parameters=[_ID])},
@@ -218,14 +221,22 @@ def _openai_paths() -> _Json:
                     "200": _answer("A chat.completion, or a stream of its chunks.", {**_STREAM, **_json("Completion")}),
                     "5XX": _answer("The model failed before it began.", _json("OpenAIError")),
                 },
+                error="OpenAIError",
                 parameters=[_key(required=False)],
                 requestBody=_body("ChatRequest"),
             )
         },
         "/v1/models/{name}": {
-            "get": _operation("A model.", {"200": _answer("It.", _json("Model"))}, parameters=[{**_ID, "name": "name"}])
+            "get": _operation(
+                "A model.",
+                {"200": _answer("It.", _json("Model"))},
+                error="OpenAIError",
+                parameters=[{**_ID, "name": "name"}],
+            )
         },
-        "/v1/models": {"get": _operation("The models.", {"200": _answer("They.", _json("Models"))})},
+        "/v1/models": {
+            "get": _operation("The models.", {"200": _answer("They.", _json("Models"))}, error="OpenAIError")
+        },
     }
 
 
@@ -252,5 +263,5 @@ def _operation_paths() -> _Json:
     }
 
 
-def _open(summary: str, content: _Json | None, **more: object) -> _Json:
+def _open(summary: str, content: _Json | None, **more: Any) -> _Json:  # Any: parts of the document
     return _operation(summary, {"200": _answer(summary, content)}, open_to_all=True, **more)
