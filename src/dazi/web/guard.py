@@ -150,8 +150,10 @@ def _name_of(host: str) -> str:
 def _check_strength(key: str) -> None:
     if len(key) < SHORTEST_KEY or key.lower() in _PUBLIC_KEYS or len(set(key)) < 6:
         raise ConfigError(
-            f"An API key of {len(key)} characters in api_keys is too short (at least {SHORTEST_KEY}), too uniform or too well known. Make one with: "
+            f"An API key of {len(key)} characters in api_keys (DAZI_API_KEYS) is too short (at least {SHORTEST_KEY}), too uniform or too well known. Make one with: "
             "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("An API key in api_keys holds characters a header cannot carry. Use visible ASCII.")
+        raise ConfigError(
+            "An API key in api_keys (DAZI_API_KEYS) holds characters a header cannot carry. Use visible ASCII."
+        )
