@@ -263,5 +263,5 @@ def _operation_paths() -> _Json:
     }
 
 
-def _open(summary: str, content: _Json | None, **more: Any) -> _Json:  # Any: parts of the document
-    return _operation(summary, {"200": _answer(summary, content)}, open_to_all=True, **more)
+def _open(summary: str, content: _Json | None, parameters: list[_Json] | None = None) -> _Json:
+    return _operation(summary, {"200": _answer(summary, content)}, open_to_all=True, parameters=parameters or [])
