@@ -16,6 +16,7 @@ from tests.web.conftest import WAYS, Clock, readers_gone, readers_of
 from tests.web.wire import Line, attach, call, start, text_of
 
 from dazi.events import Retract, Text
+from dazi.log import Record
 from dazi.web import stream
 from dazi.web.app import App
 from dazi.web.stream import RequestResponseCycle
@@ -106,6 +107,7 @@ async def test_a_disconnect_is_noticed_and_aborts_nothing(serve_by: ServeBy, pup
     await line.frame()
     await line.close()
     await readers_gone(served)
+    assert not served.app.gateway._readers
     play.say("alone")
     play.finish()
     again = await attach(served.port, line.headers["dazi-generation"])
@@ -292,6 +294,21 @@ async def test_what_is_said_in_one_turn_is_one_write(served: Served, puppet: Pup
     reader._cycle.transport = transport
     play.finish()
     await line.rest()
+
+
+async def test_a_record_that_is_heard_again_or_too_late_is_told_once(served: Served, puppet: Puppet) -> None:
+    """A durable log shows a record after it can be read."""
+    line = await start(served.port)
+    play = await puppet.play()
+    play.say("a", "b")
+    frames = await line.frames(3)
+    (reader,) = readers_of(served)._readers
+    reader.on_record(Record(1, 1, 2, Text("a", 1)))
+    reader.on_record(Record(1, 2, 3, Text("b", 2)))
+    play.say("c")
+    play.finish()
+    frames += await line.rest()
+    assert [frame.event.get("text") for frame in frames] == [None, "a", "b", "c", None]
 
 
 class Recorder:

@@ -59,9 +59,7 @@ class _Run:
 
     @property
     def text(self) -> str:
-        if len(self._parts) > 1:
-            self._parts, self._joined = ["".join(self._parts)], 1
-        return self._parts[0]
+        return "".join(self._parts)
 
     def add(self, piece: Text | Reasoning) -> None:
         self._parts.append(piece.text)
@@ -76,14 +74,26 @@ class _Run:
         """Everything of this run that follows `position`, in records of about `_COALESCE` characters."""
         previous = max(position, self.first - 1)
         start = self._ends[previous - self.first] if previous >= self.first else 0
-        n = self.n - utf16_length(self.text[start:])
+        tail, begin = self._tail(start), start
+        n = self.n - utf16_length(tail)
         while previous < self.last:
             last = max(previous + 1, bisect_right(self._ends, start + _COALESCE) + self.first - 1)
             end = self._ends[last - self.first]
-            piece = self.text[start:end]
+            piece = tail[start - begin : end - begin]
             n += utf16_length(piece)
             yield Record(_EPOCH, previous, last, self.kind(piece, n))
             previous, start = last, end
+
+    def _tail(self, start: int) -> str:
+        """The text from a character on; a reader close behind does not pay for all that it has."""
+        missing = self.length - start
+        pieces: list[str] = []
+        for part in reversed(self._parts):
+            if missing <= 0:
+                break
+            pieces.append(part[-missing:])
+            missing -= len(part)
+        return "".join(reversed(pieces))
 
 
 class _Single:
