@@ -97,11 +97,15 @@ async def served(serve: Serve, puppet: Puppet) -> Served:
     return await serve({"m": puppet})
 
 
-def readers_of(served: Served) -> Readers:
-    """The readers of this app: black boxes ask /health/ready."""
-    route = served.app._router.routes[0]
-    readers: Readers = route.endpoint._desk.readers  # type: ignore[attr-defined]
+def readers_of_app(app: App) -> Readers:
+    """The readers of this app: others ask /health/ready how many they are."""
+    route = app._router.routes[0]
+    readers: Readers = route.endpoint._desk.readers  # type: ignore[attr-defined]  # it is an Endpoint
     return readers
+
+
+def readers_of(served: Served) -> Readers:
+    return readers_of_app(served.app)
 
 
 async def readers_gone(served: Served) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import json
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from starlette.types import Message
+from tests.web.virtual import Wire, in_virtual_time
 
 from dazi.events import status_of
 from dazi.log.memory import MemoryLog
@@ -23,62 +23,11 @@ from dazi.web.frames import Mode, Profile, framer_of
 from dazi.web.replace import reader_of
 from dazi.web.stream import STALL, Course, Readers
 
-Result = TypeVar("Result")
 PROMPT = Prompt("demo", [])
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to the next timer when there is nothing else to do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]  # asyncio's own, as are its timers
-
-        def leap(timeout: float | None = None) -> list[Any]:  # Any: the selector's
-            events: list[Any] = select(0)
-            if not events and timeout is None:
-                raise TimeoutError("everybody waits, for nothing")
-            if not events:
-                self._now += timeout or 0
-            return events
-
-        self._selector.select = leap  # type: ignore[attr-defined]  # as above
-
-    def time(self) -> float:
-        return self._now
-
-
-def in_virtual_time(test: Coroutine[Any, Any, Result]) -> Result:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(test)
-
-
-class Wire:
-    """A foreign server: an ASGI `send` that takes its time, and a `receive` that tells the disconnect."""
-
-    def __init__(self, take: Callable[[bytes], Awaitable[None]] | None = None) -> None:
-        self._take = take
-        self.body = bytearray()
-        self.bodies: list[tuple[float, bytes]] = []
-        self.is_complete = False
-        self.left = asyncio.Event()
-
-    async def send(self, message: Message) -> None:
-        body = message.get("body", b"")
-        if self._take is not None:
-            await self._take(body)
-        self.body += body
-        self.bodies.append((asyncio.get_running_loop().time(), body))
-        self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
-
-    async def receive(self) -> Message:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    @property
-    def events(self) -> list[dict[str, Any]]:  # Any: JSON
-        return [json.loads(event.data) for event in Parser().feed(self.body)]
+def events(wire: Wire) -> list[dict[str, Any]]:  # Any: JSON
+    return [json.loads(event.data) for event in Parser().feed(wire.body)]
 
 
 class Show:
@@ -114,7 +63,7 @@ def read(text: str, pace: float, wire: Callable[[], Wire] = Wire, **course: Any)
 
 
 def snapshots(wire: Wire) -> list[str]:
-    return [event["text"] for event in wire.events if event["type"] == "snapshot"]
+    return [event["text"] for event in events(wire) if event["type"] == "snapshot"]
 
 
 CHINESE = "春眠不觉晓，处处闻啼鸟。"
@@ -144,7 +93,7 @@ def test_the_end_waits_for_no_snapshots_turn() -> None:
     wire = read(CHINESE * 500, pace=math.inf, mode="replace")
     assert snapshots(wire) == [CHINESE * 500]
     assert wire.bodies[-1][0] < 0.01
-    assert [event["type"] for event in wire.events] == ["started", "snapshot", "done"]
+    assert [event["type"] for event in events(wire)] == ["started", "snapshot", "done"]
 
 
 @pytest.mark.parametrize("pace", [30, 200])
@@ -169,7 +118,7 @@ def test_a_slow_line_gets_the_newest_and_skips_what_was_overtaken() -> None:
 def test_to_a_plain_reader_the_last_snapshot_comes_twice() -> None:
     wire = read(CHINESE, pace=50, mode="replace", profile="plain", forgets=True)
     assert snapshots(wire)[-2:] == [CHINESE, CHINESE]
-    assert wire.events[-1]["type"] == "done"
+    assert events(wire)[-1]["type"] == "done"
 
 
 def test_a_reader_that_left_leaves_no_timer_behind() -> None:
@@ -198,12 +147,12 @@ def test_a_slow_line_gets_fewer_larger_pieces_and_all_of_them() -> None:
     text = CHINESE * 100
     slow, fast = read(text, 200, lambda: Wire(take)), read(text, 200)
     for wire in (slow, fast):
-        pieces = [event for event in wire.events if event["type"] == "text"]
+        pieces = [event for event in events(wire) if event["type"] == "text"]
         assert "".join(piece["text"] for piece in pieces) == text
         assert pieces[-1]["n"] == len(text)
-        assert wire.events[-1]["crc32"] == zlib.crc32(text.encode())
+        assert events(wire)[-1]["crc32"] == zlib.crc32(text.encode())
         assert wire.is_complete
-    assert len(slow.events) < len(fast.events) / 3
+    assert len(events(slow)) < len(events(fast)) / 3
 
 
 def test_no_body_is_larger_than_a_slice_however_much_is_owed() -> None:
@@ -213,7 +162,7 @@ def test_no_body_is_larger_than_a_slice_however_much_is_owed() -> None:
     wire = read(CHINESE * 20_000, math.inf, lambda: Wire(take))
     assert len(wire.bodies) < 100
     assert max(len(body) for _, body in wire.bodies) <= 32 * 1024
-    assert "".join(event.get("text", "") for event in wire.events) == CHINESE * 20_000
+    assert "".join(event.get("text", "") for event in events(wire)) == CHINESE * 20_000
 
 
 @pytest.mark.parametrize("mode", ["append", "replace"])
@@ -224,7 +173,7 @@ def test_a_line_that_takes_a_little_all_the_time_is_not_dropped(mode: Mode) -> N
     wire = read(CHINESE * 3000, math.inf, lambda: Wire(take), mode=mode)
     assert wire.bodies[-1][0] > 2 * STALL
     assert wire.is_complete
-    assert "".join(event.get("text", "") for event in wire.events) == CHINESE * 3000
+    assert "".join(event.get("text", "") for event in events(wire)) == CHINESE * 3000
 
 
 @pytest.mark.parametrize("mode", ["append", "replace"])
@@ -263,7 +212,7 @@ def test_a_heartbeat_comes_after_each_silence_of_its_length() -> None:
 @pytest.mark.parametrize("mode", ["append", "replace"])
 def test_a_rotation_comes_when_it_was_asked_for(mode: Mode) -> None:
     wire = read("abcdefghij" * 10, pace=1, max=50, mode=mode)
-    assert wire.events[-1] == {"type": "reconnect"}
+    assert events(wire)[-1] == {"type": "reconnect"}
     assert 49 <= wire.bodies[-1][0] <= 51
     assert wire.is_complete
 
@@ -275,7 +224,7 @@ def test_a_reader_that_does_not_attach_stays_through_rotation_and_goodbye() -> N
         await asyncio.sleep(12)
         await show.gateway.close(drain=60)
         await serving
-        assert [event["type"] for event in wire.events] == ["started", "text", "text", "done"]
+        assert [event["type"] for event in events(wire)] == ["started", "text", "text", "done"]
         assert wire.is_complete
 
     in_virtual_time(run())
