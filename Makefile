@@ -14,7 +14,7 @@ run: ## serve the embedded model, or the one that OPENAI_BASE_URL names, at 127.
 test: ## run the tests, a real browser included
 	@sh scripts/setup test
 	@bash scripts/system-packages
-	@.venv/bin/python -m pytest -m "not full"
+	@bash scripts/test
 
 test-full: ## run every test, the long ones too; SEED=n repeats an earlier run
 	@sh scripts/setup test

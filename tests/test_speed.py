@@ -24,6 +24,7 @@ def load_bench() -> ModuleType:
     return module
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_a_token_costs_at_most_half_again_what_the_bare_pass_through_pays() -> None:
     bench = load_bench()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from itertools import product
 from typing import get_args
@@ -196,7 +195,6 @@ def quoted(text: str) -> str:
     return seen.data
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 def test_url_is_what_encode_uri_component_writes() -> None:
     text = json.dumps({"type": "text", "text": TABLE, "n": 1}, ensure_ascii=False, separators=(",", ":"))
     for end in "\x85\u2028\u2029":
