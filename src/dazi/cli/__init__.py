@@ -11,6 +11,7 @@ import typer
 from dazi.cli.admin import app as admin
 from dazi.cli.chat import chat
 from dazi.cli.config import config
+from dazi.cli.doctor import doctor
 from dazi.cli.serve import serve
 from dazi.cli.tail import tail
 from dazi.errors import ConfigError, DaziError, RequestError
@@ -21,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, chat, tail, config):
+for command in (serve, chat, tail, doctor, config):
     app.command()(command)
 app.add_typer(admin, name="admin")
 

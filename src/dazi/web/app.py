@@ -29,6 +29,7 @@ from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
 from dazi.web.openapi import description
 from dazi.web.operations import Operations
+from dazi.web.probe import Probes
 from dazi.web.stream import Readers
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
@@ -145,7 +146,7 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
 
 def _router(desk: Desk, completions: Completions) -> Router:
     generations = Generations(desk.gateway, max_body=MAX_BODY)
-    operations = Operations(desk)
+    operations, probes = Operations(desk), Probes()
     paths = {
         "/v1/generations": Endpoint(desk, {"POST": generations.start}),
         "/v1/generations/abort": Endpoint(desk, {"POST": generations.abort_key}),
@@ -156,6 +157,8 @@ def _router(desk: Desk, completions: Completions) -> Router:
         "/v1/chat/completions": Endpoint(desk, {"POST": completions.create}, tell=tell),
         "/v1/models": Endpoint(desk, {"GET": completions.models}, tell=tell),
         "/v1/models/{name:path}": Endpoint(desk, {"GET": completions.model}, tell=tell),
+        "/v1/probe": Endpoint(desk, {"GET": probes.stream}),
+        "/v1/probe/{id}": Endpoint(desk, {"GET": probes.read}),
         "/health/live": Endpoint(desk, {"GET": operations.live}, is_open=True),
         "/health/ready": Endpoint(desk, {"GET": operations.ready}, is_open=True),
         "/login": Endpoint(desk, {"POST": operations.login}, is_open=True),

@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
@@ -62,7 +63,15 @@ class Call:
         return str(self.scope["path_params"]["id"])
 
 
-Handler = Callable[[Call], Awaitable[Reply | Course]]
+class Streamed(Protocol):
+    """An answer that writes itself, beside the streams of generations."""
+
+    async def serve(self, receive: Receive, send: Send, opening: RawHeaders) -> None:
+        """Send the response, with the headers of `opening`."""
+        ...
+
+
+Handler = Callable[[Call], Awaitable[Reply | Course | Streamed]]
 Teller = Callable[[RequestError], Reply]
 
 
@@ -125,16 +134,18 @@ class Endpoint:
         if isinstance(outcome, Reply):
             await _send(send, outcome, cors)
             return
-        opening = [*_STREAM, *names(outcome.generation), *cors]
+        opening = [*_STREAM, *(names(outcome.generation) if isinstance(outcome, Course) else ()), *cors]
         if scope["method"] == "HEAD":
             await send({"type": "http.response.start", "status": 200, "headers": opening})
             await send({"type": "http.response.body"})
+        elif not isinstance(outcome, Course):
+            await outcome.serve(receive, send, opening)
         else:
             await reader_of(self._desk.gateway, outcome, send, self._desk.readers).serve(receive, opening)
 
     async def _decide(
         self, scope: Scope, headers: Headers, query: QueryParams, receive: Receive, cors: RawHeaders
-    ) -> Reply | Course:
+    ) -> Reply | Course | Streamed:
         method = scope["method"]
         if method == "OPTIONS" and cors:
             return Reply(204, headers=preflight(headers, cors)[len(cors) :])

@@ -242,6 +242,19 @@ def _openai_paths() -> _Json:
 
 def _operation_paths() -> _Json:
     return {
+        "/v1/probe": {
+            "get": _operation(
+                "A stream that shows what is on the way.",
+                {"200": _answer("Pieces with the time at which they were sent.", _STREAM)},
+                parameters=[
+                    {"name": name, "in": "query", "schema": {"type": "number", "minimum": 0}}
+                    for name in ("ticks", "interval", "silence", "heartbeat")
+                ],
+            )
+        },
+        "/v1/probe/{id}": {
+            "get": _operation("How a probe ended.", {"200": _answer("That.", _json("Status"))}, parameters=[_ID])
+        },
         "/health/live": {"get": _open("Whether the process runs.", _json("Status"))},
         "/health/ready": {"get": _open("Whether new starts are taken.", _json("Status"))},
         "/openapi.json": {"get": _open("This document.", {"application/json": {"schema": {"type": "object"}}})},

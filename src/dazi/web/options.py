@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -40,12 +40,7 @@ class Options:
 
 def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str]) -> Options:
     """Check the query and `Last-Event-ID`, which beats `after`. Raises `InvalidRequest`."""
-    for name in query:
-        if name not in known:
-            raise _bad_option(
-                f"There is no option {name[:100]!r} here.", f"Use some of: {', '.join(sorted(known))}.", name[:100]
-            )
-    choose, number = _choose(query), _number(query)
+    choose, number = _choose(query), read_numbers(query, known=known)
     choose("inband", ("0", "1"))
     return Options(
         mode=choose("mode", get_args(Mode)),
@@ -109,7 +104,14 @@ def _choose(query: QueryParams) -> Callable[[str, tuple[str, ...]], Any]:  # Any
     return choose
 
 
-def _number(query: Mapping[str, str]) -> Callable[..., float]:
+def read_numbers(query: QueryParams, *, known: frozenset[str]) -> Callable[..., float]:
+    """Refuse options that are not `known`; returns what reads one that is a number. Raises `InvalidRequest`."""
+    for name in query:
+        if name not in known:
+            raise _bad_option(
+                f"There is no option {name[:100]!r} here.", f"Use some of: {', '.join(sorted(known))}.", name[:100]
+            )
+
     def number(name: str, default: float, *, least: float, most: float) -> float:
         if name not in query:
             return default
