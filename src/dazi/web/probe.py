@@ -63,7 +63,10 @@ class Probes:
         )
         if self._running >= _MOST_AT_ONCE:
             raise Unavailable(
-                f"{self._running} probes are running, which is the limit.", remedy="Try again soon.", retry_after=5
+                f"{self._running} probes are running, which is the limit.",
+                remedy="Try again soon.",
+                code="too_many_probes",
+                retry_after=5,
             )
         return Probe(self, call, plan)
 
