@@ -7,8 +7,6 @@ import type { Readable } from 'node:stream'
 
 const python = new URL('../../.venv/bin/python', import.meta.url).pathname
 
-export const hasGateway = existsSync(python)
-
 export interface Gateway {
   url: string
   stop(): Promise<void>
@@ -16,6 +14,7 @@ export interface Gateway {
 
 /** Start one of the programs beside this file, which print their port; `options` are what they take. */
 export async function startGateway(program = 'gateway.py', options: string[] = []): Promise<Gateway> {
+  if (!existsSync(python)) throw new Error('There is no .venv for the gateway; run `sh scripts/setup test` beside sdk/.')
   // The tests' own variables are none of the gateway's settings, and it says so.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('DAZI_')))
   const file = new URL(program, import.meta.url).pathname

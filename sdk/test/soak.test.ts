@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { PROFILES, type ProfileName } from '../emulator/index.js'
-import { hasGateway, startGateway, type Gateway } from './gateway.js'
+import { startGateway, type Gateway } from './gateway.js'
 import { planOf, run, stopPlanOf, type Outcome, type Plan } from './soak.js'
 
 /** `DAZI_RUNS`: runs a profile; `DAZI_SEED`: the first seed; `DAZI_SCALE`: how much faster than real, 1 for not at all. */
@@ -19,7 +19,6 @@ let gateway: Gateway
 let plain: Gateway
 
 before(async () => {
-  if (!hasGateway) return
   gateway = await startGateway('soak_gateway.py', [String(SCALE)])
   plain = await startGateway('soak_gateway.py', ['1'])
 })
@@ -62,13 +61,13 @@ async function check(profile: ProfileName): Promise<void> {
   assert.deepEqual(bad.map(({ plan, problems }) => `${plan.name}: ${problems.join('; ')}`), [])
 }
 
-test('in seeded runs nothing is lost, doubled or wrong, asked twice, or hangs', { skip: !hasGateway, concurrency: true }, async (all) => {
+test('in seeded runs nothing is lost, doubled or wrong, asked twice, or hangs', { concurrency: true }, async (all) => {
   await Promise.all(NAMES.map((profile) => all.test(profile, () => check(profile))))
 })
 
 const STOPS = 5
 
-test('stop at any moment releases the model within a second, also where abort is ignored', { skip: !hasGateway }, async () => {
+test('stop at any moment releases the model within a second, also where abort is ignored', async () => {
   const plans = NAMES.flatMap((profile) =>
     Array.from({ length: 2 * STOPS }, (_, count) => stopPlanOf(profile, SEED + count, count % 2 > 0)),
   )
