@@ -1,0 +1,65 @@
+"""Gateways killed, stopped and replaced, stores killed and emptied, lines cut: what any client was shown stays, or its loss is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests.faults.checker import check
+from tests.faults.world import Plan, World, keep
+
+SEED = int(os.environ.get("SEED", "1"))
+
+SHORT = [
+    Plan("sqlite", ("kill", "pause 0.3", "pause 3")),
+    Plan("always", ("kill", "kill redis", "pause 3"), cuts_redis=True),
+    Plan("none", ("kill redis", "kill")),
+]
+REDIS = ("always", "everysec", "none")
+LONG = [
+    *(Plan(log, ("kill",) * 5, every=every) for log in ("sqlite", "always") for every in (7, 41, 170)),
+    *(Plan(log, ("pause 0.3", "pause 3", "pause 0.3"), every=90) for log in ("sqlite", *REDIS)),
+    *(Plan(log, ("kill redis",) * 4, every=every) for log in REDIS for every in (41, 170)),
+    *(Plan(log, ("kill redis", "kill", "pause 0.3", "kill redis", "pause 3"), cuts_redis=True) for log in REDIS),
+    Plan("sqlite", ("kill", "pause 3", "kill", "roll", "pause 0.3"), slots=8, readers=3, every=400),
+    Plan("always", ("kill", "pause 3", "kill redis", "roll", "kill redis"), slots=8, readers=3, every=400),
+]
+ROLLING = [Plan(log, ("roll", "roll"), slots=6, every=200) for log in ("sqlite", "always")]
+
+
+async def run(plan: Plan, folder: Path, seed: int) -> dict[str, int]:
+    """Run a plan and judge it; returns the counts, which are printed too."""
+    async with World(plan, folder, seed) as world:
+        history = await world.run()
+    counts = history.counts()
+    print(json.dumps({"plan": plan.name, "seed": seed, **counts}))  # noqa: T201  # for the report
+    violations = check(history, wait=plan.wait)
+    if violations:
+        shown = "\n".join(map(str, violations[:20]))
+        pytest.fail(f"{plan.name}, seed {seed}: see {keep(history, folder)}\n{shown}", pytrace=False)
+    return counts
+
+
+@pytest.mark.parametrize("plan", SHORT, ids=lambda plan: plan.name)
+async def test_what_was_shown_stays_or_its_loss_is_told(plan: Plan, tmp_path: Path) -> None:
+    counts = await run(plan, tmp_path, SEED)
+    assert counts["faults"] == len(plan.faults)
+    assert counts["broken lines"] > 10
+    assert counts["ends done"] > 0
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("plan", LONG, ids=lambda plan: plan.name)
+async def test_at_length_what_was_shown_stays_or_its_loss_is_told(plan: Plan, tmp_path: Path) -> None:
+    await run(plan, tmp_path, SEED)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("plan", ROLLING, ids=lambda plan: plan.name)
+async def test_a_rolling_restart_under_load_loses_no_answer(plan: Plan, tmp_path: Path) -> None:
+    counts = await run(plan, tmp_path, SEED)
+    assert counts["ends done"] == counts["readers"]
