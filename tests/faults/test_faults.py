@@ -13,9 +13,9 @@ from tests.faults.world import Plan, World, keep
 SEED = int(os.environ.get("SEED", "1"))
 
 SHORT = [
-    Plan("sqlite", ("kill", "pause 0.3", "pause 3")),
-    Plan("always", ("kill", "kill redis", "pause 3"), cuts_redis=True),
-    Plan("none", ("kill redis", "kill")),
+    Plan("sqlite", ("kill", "pause 0.3", "pause 3"), lease=1.5, every=100),
+    Plan("always", ("kill", "kill redis", "pause 3"), lease=1.5, every=100, cuts_redis=True),
+    Plan("none", ("kill redis", "kill"), lease=1.5, every=100),
 ]
 REDIS = ("always", "everysec", "none")
 LONG = [
