@@ -25,6 +25,15 @@ hypothesis.settings.register_profile("dazi", deadline=None)
 hypothesis.settings.load_profile("dazi")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted (their property `counts`), also where they ran in other processes."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    for report in reports:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "counts":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A gateway that listens. `client` has its base URL."""

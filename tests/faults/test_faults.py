@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -29,22 +29,30 @@ LONG = [
 ROLLING = [Plan(log, ("roll", "roll"), slots=6, every=200) for log in ("sqlite", "always")]
 
 
-async def run(plan: Plan, folder: Path, seed: int) -> dict[str, int]:
-    """Run a plan and judge it; returns the counts, which are printed too."""
-    async with World(plan, folder, seed) as world:
-        history = await world.run()
-    counts = history.counts()
-    print(json.dumps({"plan": plan.name, "seed": seed, **counts}))  # noqa: T201  # for the report
-    violations = check(history, wait=plan.wait)
-    if violations:
-        shown = "\n".join(map(str, violations[:20]))
-        pytest.fail(f"{plan.name}, seed {seed}: see {keep(history, folder)}\n{shown}", pytrace=False)
-    return counts
+Run = Callable[[Plan], Awaitable[dict[str, int]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, record_property: Callable[[str, object], None]) -> Run:
+    """Run a plan and judge it; gives the counts, which the closing summary shows too."""
+
+    async def run(plan: Plan) -> dict[str, int]:
+        async with World(plan, tmp_path, SEED) as world:
+            history = await world.run()
+        counts = history.counts()
+        record_property("counts", f"seed {SEED}, " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        violations = check(history, wait=plan.wait)
+        if violations:
+            shown = "\n".join(map(str, violations[:20]))
+            pytest.fail(f"{plan.name}, seed {SEED}: see {keep(history, tmp_path)}\n{shown}", pytrace=False)
+        return counts
+
+    return run
 
 
 @pytest.mark.parametrize("plan", SHORT, ids=lambda plan: plan.name)
-async def test_what_was_shown_stays_or_its_loss_is_told(plan: Plan, tmp_path: Path) -> None:
-    counts = await run(plan, tmp_path, SEED)
+async def test_what_was_shown_stays_or_its_loss_is_told(plan: Plan, run: Run) -> None:
+    counts = await run(plan)
     assert counts["faults"] == len(plan.faults)
     assert counts["broken lines"] > 10
     assert counts["ends done"] > 0
@@ -53,13 +61,13 @@ async def test_what_was_shown_stays_or_its_loss_is_told(plan: Plan, tmp_path: Pa
 @pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("plan", LONG, ids=lambda plan: plan.name)
-async def test_at_length_what_was_shown_stays_or_its_loss_is_told(plan: Plan, tmp_path: Path) -> None:
-    await run(plan, tmp_path, SEED)
+async def test_at_length_what_was_shown_stays_or_its_loss_is_told(plan: Plan, run: Run) -> None:
+    await run(plan)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("plan", ROLLING, ids=lambda plan: plan.name)
-async def test_a_rolling_restart_under_load_loses_no_answer(plan: Plan, tmp_path: Path) -> None:
-    counts = await run(plan, tmp_path, SEED)
+async def test_a_rolling_restart_under_load_loses_no_answer(plan: Plan, run: Run) -> None:
+    counts = await run(plan)
     assert counts["ends done"] == counts["readers"]
