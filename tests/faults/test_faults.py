@@ -44,7 +44,7 @@ def run(tmp_path: Path, record_property: Callable[[str, object], None]) -> Run:
         violations = check(history, wait=plan.wait)
         if violations:
             shown = "\n".join(map(str, violations[:20]))
-            pytest.fail(f"{plan.name}, seed {SEED}: see {keep(history, tmp_path)}\n{shown}", pytrace=False)
+            pytest.fail(f"{plan.name}, seed {SEED}: see {keep(world, tmp_path)}\n{shown}", pytrace=False)
         return counts
 
     return run

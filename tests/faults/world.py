@@ -63,6 +63,8 @@ class Node:
     def __init__(self, name: str, folder: Path, environ: dict[str, str]) -> None:
         self.name = name
         self.port = 0
+        # What its processes printed, once they have ended.
+        self.said = ""
         self._folder = folder
         self._environ = environ
         self._dazi: Dazi | None = None
@@ -83,6 +85,8 @@ class Node:
         """Be sure that nothing is left of it."""
         if self._dazi is not None:
             await self._dazi.end()
+            self.said += self._dazi.said
+            self._dazi = None
 
 
 class World:
@@ -124,6 +128,11 @@ class World:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What the gateways printed, when all is over."""
+        return {node.name: node.said for node in self._nodes}
 
     async def _store(self) -> str:
         if self.plan.log == "sqlite":
@@ -285,8 +294,10 @@ _FAULTS: dict[str, Callable[[World], Awaitable[None]]] = {
 }
 
 
-def keep(history: History, folder: Path) -> Path:
-    """Write a history down, for whoever wants to know what went wrong."""
-    path = folder / "history.json"
+def keep(world: World, folder: Path) -> Path:
+    """Write down what happened, and what the gateways said, for whoever wants to know what went wrong."""
+    path, history = folder / "history.json", world.history
+    for name, words in world.said.items():
+        (folder / f"{name}.txt").write_text(words)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(history)))
     return path
