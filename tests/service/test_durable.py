@@ -13,6 +13,7 @@ from tests.waiting import until
 
 from dazi.errors import (
     Closed,
+    Conflict,
     LogError,
     NotFound,
     OutOfOrder,
@@ -118,6 +119,11 @@ class ForgetfulLog(SlowLog):
             shorter.observers = log.observers
             for event in [record.event for record in _singles(log)][1:keep]:
                 shorter.store(event)
+
+    async def forgotten(self, stored: Mapping[str, int]) -> frozenset[str]:
+        await self._reach()
+        logs = self.store.memory._logs
+        return frozenset(one for one in stored if one not in logs or logs[one].position < stored[one])
 
     async def restore(self, draft: Draft, pieces: tuple[Piece, ...], *, epoch: int) -> None:
         await self._reach()
@@ -431,6 +437,45 @@ async def test_what_the_store_forgot_is_restored_at_the_same_positions(
     assert said(page) == "abcd"
     assert proves_itself(page.records)
     assert (await gateway.start("me", PROMPT, key="k", fingerprint="f")).generation == opened.generation
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+async def test_what_the_store_forgot_of_a_silent_model_is_put_back_by_itself(
+    node: Node, store: Store, puppet: Puppet, keep: int
+) -> None:
+    log = ForgetfulLog(store)
+    gateway = node(log=log)
+    await gateway.open()
+    opened = await gateway.start("me", PROMPT, key="k")
+    play = await puppet.play()
+    play.say("你好", "!")
+    await until(lambda: gateway._running[opened.generation].stored == 3)
+    log.forget(opened.generation, keep)
+    await until(lambda: getattr(store.memory._logs.get(opened.generation), "position", 0) == 3)
+    assert said(await gateway.read("me", opened.generation)) == "你好!"
+    play.finish()
+    assert said(await ended(gateway, opened)) == "你好!"
+
+
+async def test_until_it_is_put_back_it_is_not_taken_for_gone(node: Node, store: Store, puppet: Puppet) -> None:
+    log = ForgetfulLog(store)
+    gateway = node(log=log)
+    opened = await gateway.start("me", PROMPT, key="k", fingerprint="f")
+    play = await puppet.play()
+    log.forget(opened.generation, 0)
+    assert (await gateway.start("me", PROMPT, key="k", fingerprint="f")).generation == opened.generation
+    with pytest.raises(Conflict):
+        await gateway.start("me", PROMPT, key="k", fingerprint="g")
+    with pytest.raises(NotFound):
+        await gateway.read("another", opened.generation)
+    with pytest.raises(Unavailable, match="put back") as told:
+        await gateway.read("me", opened.generation)
+    assert told.value.code == "store_unavailable"
+    await until(lambda: opened.generation in store.memory._logs)
+    play.say("a")
+    play.finish()
+    assert said(await ended(gateway, opened)) == "a"
+    assert puppet.asked == 1
 
 
 async def test_a_log_that_ended_is_not_restored(node: Node, store: Store, puppet: Puppet) -> None:

@@ -158,8 +158,13 @@ class Leases(Protocol):
 class Restores(Protocol):
     """The power of a log whose store may forget what it took, and whose writers so hold all of it until the end.
 
-    A writer that finds its log gone (`Unknown`), or ending before what was taken (`OutOfOrder`), restores it and goes on.
+    A writer that finds its log gone (`Unknown`), or ending before what was taken (`OutOfOrder`), restores it and goes on; one
+    whose model is silent asks now and then whether it is.
     """
+
+    async def forgotten(self, stored: Mapping[str, int]) -> frozenset[str]:
+        """Tell which of these logs are gone, or end before these positions, which were stored."""
+        ...
 
     async def restore(self, draft: Draft, pieces: tuple[Piece, ...], *, epoch: int) -> None:
         """Store again what is missing of `started` and these pieces, at positions 1, 2, …, under this epoch.

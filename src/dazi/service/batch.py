@@ -114,6 +114,16 @@ class Batch:
         if self._task is None and self._pieces and self.refusal is None:
             self._task = asyncio.create_task(self._store(), name=f"dazi batch of {self._generation}")
 
+    @property
+    def stored(self) -> int:
+        """The last position that the store has confirmed."""
+        return self._position
+
+    def restore(self) -> None:
+        """Begin to store again what the store has forgotten; what is being stored now finds that out by itself."""
+        if self._task is None and self._restores is not None and self.refusal is None:
+            self._task = asyncio.create_task(self._restore(self._restores), name=f"dazi restoring {self._generation}")
+
     def close(self) -> None:
         """Take nothing more: the log has ended, or is another's."""
         self.refusal = self.refusal or Closed(self._generation)
@@ -131,17 +141,31 @@ class Batch:
     async def _store(self) -> None:
         pieces = tuple(self._pieces)
         self._pieces.clear()
+        if await self._is_taken(self._append(pieces)):
+            self._position += len(pieces)
+            if self._restores is not None:
+                self._stored += pieces
+            self._go_on()
+
+    async def _restore(self, store: Restores) -> None:
+        stored = tuple(self._stored)
+        work = persist(lambda: store.restore(self._draft, stored, epoch=self._epoch), seconds=self._batches.patience)
+        if await self._is_taken(work):
+            self._go_on()
+
+    async def _is_taken(self, work: Awaitable[None]) -> bool:
+        """Wait for what the store makes of it; a refusal is the last of this batch."""
         try:
-            await self._append(pieces)
+            await work
         except LogError as error:
             self.refusal = error
             self._refused(error)
-            return
+            return False
         finally:
             self._task = None
-        self._position += len(pieces)
-        if self._restores is not None:
-            self._stored += pieces
+        return True
+
+    def _go_on(self) -> None:
         self._is_due = bool(self._pieces)
         if self._is_due:
             self._batches.store_soon(self)

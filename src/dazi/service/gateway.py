@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from dazi.errors import Closed, ConfigError, Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
-from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record, Shelf
+from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record, Restores, Shelf
 from dazi.service.batch import Batches
 from dazi.service.keeper import Keeper
 from dazi.service.runner import LOST, Limits, Runner
@@ -128,8 +128,8 @@ class Gateway:
         Raises `NotFound` (unknown model), `Conflict`, `Unavailable`.
         """
         if key is not None:
-            with _told(), suppress(Unknown):
-                return _same_request(await self._log.find(owner, key), fingerprint)
+            with suppress(Unknown):
+                return _same_request(await self._find(owner, key), fingerprint)
         upstream = self._upstream_of(prompt.model)
         self._check_room()
         started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
@@ -147,10 +147,21 @@ class Gateway:
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `NotFound`."""
         with _told():
-            page = await self._log.read(generation, after)
+            page = await self._read(owner, generation, after)
         if page.owner != owner:
             raise _not_found(generation)
         return page
+
+    async def _read(self, owner: str, generation: str, after: Cursor) -> Page:
+        try:
+            return await self._log.read(generation, after)
+        except Unknown:
+            runner = self._running.get(generation)
+            if runner is None or runner.draft.owner != owner or not isinstance(self._log, Restores):
+                raise
+            # It is not gone: its runner has all of it, and puts it back.
+            runner.restore()
+            raise StoreUnavailable("The store has lost this answer; it is being put back.") from None
 
     async def wait(self, owner: str, generation: str, after: Cursor, *, seconds: float) -> Page:
         """Read what follows the cursor, waiting up to `seconds` for something to. Raises `NotFound`."""
@@ -229,6 +240,19 @@ class Gateway:
             )
         with _told():
             return await self._log.erase(owner)
+
+    async def _find(self, owner: str, key: str) -> Opened:
+        """Find what (owner, key) stands for, also while the store has forgotten it. Raises `Unknown`."""
+        try:
+            return await self._log.find(owner, key)
+        except StoreUnavailable as error:
+            raise _store_unavailable(str(error)) from None
+        except Unknown:
+            for runner in self._running.values() if isinstance(self._log, Restores) else ():
+                if (runner.draft.owner, runner.draft.key) == (owner, key):
+                    fingerprint = runner.draft.fingerprint
+                    return Opened(runner.generation, runner.epoch, created=False, fingerprint=fingerprint)
+            raise
 
     async def _create(self, draft: Draft) -> Opened:
         self._creating += 1

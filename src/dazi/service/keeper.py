@@ -1,6 +1,7 @@
 """The upkeep of a log that outlives its writers: leases held are renewed, those of the dead are swept.
 
-Laws: what runs here is renewed each third of the lease; a runner whose lease is lost stops at once. Every node sweeps, often
+Laws: what runs here is renewed each third of the lease; a runner whose lease is lost stops at once; what the store has forgotten
+of a running generation is stored again, also while its model is silent. Every node sweeps, often
 enough that a log whose writer died has its end not much later than its lease. Trouble with the store is remembered until the
 next round without any, and never stops the upkeep.
 """
@@ -12,7 +13,7 @@ import logging
 from collections.abc import Mapping
 
 from dazi.errors import LogError
-from dazi.log import Leases
+from dazi.log import Leases, Restores
 from dazi.service.runner import Runner
 
 logger = logging.getLogger("dazi.service")
@@ -55,6 +56,7 @@ class Keeper:
             try:
                 if count % _ROUNDS_PER_RENEWAL == 0:
                     await self._renew()
+                    await self._restore()
                 await self._log.sweep()
             except LogError as error:
                 self._note(str(error))
@@ -69,6 +71,15 @@ class Keeper:
             if generation in self._running:
                 logger.warning("Generation %s was ended by another: its lease ran out", generation)
                 self._running[generation].yield_to_others()
+
+    async def _restore(self) -> None:
+        if not isinstance(self._log, Restores):
+            return
+        stored = {generation: runner.stored for generation, runner in self._running.items()}
+        for generation in await self._log.forgotten(stored) if stored else ():
+            if generation in self._running:
+                logger.warning("The store has lost some of generation %s, which is put back", generation)
+                self._running[generation].restore()
 
     def _note(self, trouble: str) -> None:
         if trouble != self.trouble:

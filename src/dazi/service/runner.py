@@ -58,6 +58,7 @@ class Runner:
     def __init__(self, log: Log, draft: Draft, opened: Opened, *, limits: Limits, batches: Batches | None) -> None:
         self.epoch = opened.epoch
         self.generation = opened.generation
+        self.draft = draft
         self._log = log
         self._limits = limits
         self._batch = None if batches is None else Batch(batches, draft, opened, self._refused)
@@ -81,6 +82,16 @@ class Runner:
         """Let the task itself end the log as aborted."""
         self._end = Aborted()
         self._task.cancel()
+
+    @property
+    def stored(self) -> int:
+        """The last position that the log has confirmed, where that takes time; 0 elsewhere."""
+        return 0 if self._batch is None else self._batch.stored
+
+    def restore(self) -> None:
+        """Store again what the store has forgotten."""
+        if self._batch is not None and not self._is_ending:
+            self._batch.restore()
 
     def yield_to_others(self) -> None:
         """Stop without a word: the log has ended, or another has taken it over."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Self
 
 from dazi.errors import Closed, OutOfOrder, Unknown
@@ -236,6 +237,15 @@ class RedisLog:
         return generation
 
     # Restoring
+
+    async def forgotten(self, stored: Mapping[str, int]) -> frozenset[str]:
+        """Tell which of these logs are gone, or end before these positions, which were stored."""
+        of_shard: defaultdict[int, list[str]] = defaultdict(list)
+        for generation in filter(is_id, stored):
+            of_shard[shard_of(generation)].append(generation)
+        heads = await asyncio.gather(*(self.heads(shard, some) for shard, some in of_shard.items()))
+        pairs = zip(chain(*of_shard.values()), chain(*heads), strict=True)
+        return frozenset(generation for generation, head in pairs if head < stored[generation])
 
     async def restore(self, draft: Draft, pieces: tuple[Piece, ...], *, epoch: int) -> None:
         """Store again what is missing of `started` and these pieces, at positions 1, 2, …, under this epoch.
