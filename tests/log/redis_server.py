@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -15,13 +16,15 @@ from pathlib import Path
 # Seconds for a server to answer, and for a cluster to know all its slots.
 _PATIENCE = 20
 _SLOTS = 16_384
+# From a node's port to the one where it talks to the cluster; another one can be named only since Redis 7.
+_BUS = 10_000
 
 
 class RedisServer:
     """One server in a folder of its own. `append_only`: always, everysec, or "" for nothing on disk."""
 
     def __init__(self, folder: Path, *, append_only: str = "", options: tuple[str, ...] = ()) -> None:
-        self.port, self.bus = _free_ports()
+        self.port = _free_port()
         self.folder = folder
         self.options = options
         self.append_only = append_only
@@ -37,9 +40,10 @@ class RedisServer:
         assert self.process is not None
         return self.process.pid
 
-    def start(self, *settings: str) -> None:
-        """Start, again too, and wait until it answers. `settings` stand instead of our own."""
-        program = shutil.which("redis-server")
+    def start(self, *settings: str, answers: bool = True) -> None:
+        """Start, again too, and wait until it answers, or listens. `settings` stand instead of our own."""
+        # Another version, or Valkey, is chosen by its path.
+        program = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
         if program is None:
             raise RuntimeError("The tests of the Redis log need redis-server. Install it: apt-get install redis-server")
         durable = ("--appendonly", "yes", "--appendfsync", self.append_only) if self.append_only else ()
@@ -48,7 +52,14 @@ class RedisServer:
             *("--logfile", str(self.folder / "log"), *durable, *self.options),
         )
         self.process = subprocess.Popen([program, *(settings or ours)], stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.ask("PING") == "PONG", f"redis-server on port {self.port}: see {self.folder}/log")
+        wait_until(
+            lambda: self._listens() and (not answers or self.ask("PING") == "PONG"),
+            f"redis-server on port {self.port}: see {self.folder}/log",
+        )
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -101,51 +112,75 @@ def redis_server(*, append_only: str = "", options: tuple[str, ...] = ()) -> Ite
 
 
 @contextmanager
-def redis_cluster(masters: int = 3) -> Iterator[list[RedisServer]]:
-    """Run a cluster that is ready."""
+def redis_cluster(masters: int = 3, *, replicas: int = 0) -> Iterator[list[RedisServer]]:
+    """Run a cluster that is ready; gives the masters, of which the first have replicas."""
     with ExitStack() as stack:
         servers = [_cluster_node(stack) for _ in range(masters)]
         for at, server in enumerate(servers):
             slots = range(_SLOTS * at // masters, _SLOTS * (at + 1) // masters)
-            server.ask("CLUSTER", "ADDSLOTSRANGE", str(slots.start), str(slots.stop - 1))
+            # Not by ADDSLOTSRANGE, which Redis 6.2 does not know.
+            server.ask("CLUSTER", "ADDSLOTS", *map(str, slots))
             server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(at + 1))
             if at:
-                server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), str(servers[0].bus))
-        for server in servers:
-            wait_until(lambda server=server: _is_ready(server, masters), f"the cluster's node on {server.port}")
+                server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        followers = [_cluster_node(stack) for _ in range(replicas)]
+        for follower in followers:
+            follower.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        for server in (*servers, *followers):
+            ready = lambda server=server: _is_ready(server, masters, replicas)  # noqa: E731
+            wait_until(ready, f"the cluster's node on {server.port}")
+        for follower, server in zip(followers, servers, strict=False):
+            follower.ask("CLUSTER", "REPLICATE", server.ask("CLUSTER", "MYID").partition("\r\n")[2])
+            wait_until(lambda follower=follower: _follows(follower), f"the cluster's replica on {follower.port}")
         yield servers
 
 
 @contextmanager
-def redis_sentinel(service: str = "master") -> Iterator[tuple[str, RedisServer]]:
-    """Run a server with a Sentinel before it; gives the Sentinel's URL, and the server."""
-    with redis_server() as master, tempfile.TemporaryDirectory(prefix="dazi-redis-") as folder:
-        port, _ = _free_ports()
+def redis_sentinel(service: str = "master", *, replicas: int = 0) -> Iterator[tuple[str, RedisServer]]:
+    """Run a server, its replicas and a Sentinel before them; gives the Sentinel's URL, and the server."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dazi-redis-"))
+        master = stack.enter_context(redis_server())
+        for _ in range(replicas):
+            replica = stack.enter_context(redis_server(options=("--replicaof", f"127.0.0.1 {master.port}")))
+            wait_until(lambda replica=replica: _follows(replica), "the replica")
+        sentinel = RedisServer(Path(folder))
         settings = Path(folder) / "sentinel.conf"
-        settings.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor {service} 127.0.0.1 {master.port} 1\n")
-        sentinel = RedisServer(Path(folder), options=())
-        sentinel.port = port
+        settings.write_text(
+            f"port {sentinel.port}\nbind 127.0.0.1\nsentinel monitor {service} 127.0.0.1 {master.port} 1\n"
+            f"sentinel down-after-milliseconds {service} 500\nsentinel failover-timeout {service} 5000\n"
+        )
         sentinel.start(str(settings), "--sentinel")
-        try:
-            yield f"redis+sentinel://127.0.0.1:{port}/{service}", master
-        finally:
-            sentinel.kill()
+        stack.callback(sentinel.kill)
+        wait_until(lambda: f"slaves={replicas}," in sentinel.ask("INFO", "sentinel"), "the Sentinel's replicas")
+        yield f"redis+sentinel://127.0.0.1:{sentinel.port}/{service}", master
+
+
+def _follows(replica: RedisServer) -> bool:
+    return "master_link_status:up" in replica.ask("INFO", "replication")
 
 
 def _cluster_node(stack: ExitStack) -> RedisServer:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dazi-redis-")))
     server = RedisServer(folder)
-    server.options = ("--cluster-enabled", "yes", "--cluster-port", str(server.bus), "--cluster-node-timeout", "2000")
+    server.options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     server.start()
     stack.callback(server.kill)
     return server
 
 
-def _is_ready(server: RedisServer, masters: int) -> bool:
+def _is_ready(server: RedisServer, masters: int, replicas: int) -> bool:
     info = server.ask("CLUSTER", "INFO")
-    return "cluster_state:ok" in info and f"cluster_known_nodes:{masters}" in info
+    return "cluster_state:ok" in info and f"cluster_known_nodes:{masters + replicas}" in info
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def _free_port() -> int:
+    """Find a port whose neighbour, where a cluster's nodes talk to each other, is free as well."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            port: int = one.getsockname()[1]
+            try:
+                with socket.create_server(("127.0.0.1", port + _BUS)):
+                    return port
+            except (OSError, OverflowError):
+                continue

@@ -17,7 +17,7 @@ from pathlib import Path
 from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, End, Failed
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
-from dazi.service.batch import Batch, Batches
+from dazi.service.batch import Batch, Batches, persist
 from dazi.service.writer import Writer
 from dazi.upstream import Prompt, Upstream
 
@@ -170,10 +170,12 @@ class Runner:
             with suppress(LogError):
                 await self._batch.drain()
             self._batch.close()
-        if self._end is None:
+        if (end := self._end) is None:
             return
+        # A batch that lost its patience has waited long enough for both.
+        is_lost = self._batch is None or isinstance(self._batch.refusal, StoreUnavailable)
         try:
-            await self._log.end(self.generation, self._end)
+            await persist(lambda: self._log.end(self.generation, end), seconds=0 if is_lost else self._limits.patience)
         except (Closed, Unknown):
             pass
         except StoreUnavailable as error:

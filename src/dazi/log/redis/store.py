@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dazi.errors import ConfigError, StoreUnavailable
 from dazi.log.redis.scripts import Script
@@ -101,7 +102,8 @@ class Store:
         """Make a store of a URL; connects when first used. Raises `ConfigError`.
 
         `redis://[user:password@]host:port/0`, `rediss://…` (TLS), `redis+sentinel://host:port,host2:port/service`,
-        `redis+cluster://host:port,host2:port`; the latter two also as `rediss+…`.
+        `redis+cluster://host:port,host2:port`; the latter two also as `rediss+…`. With TLS, `?ssl_ca_certs=/path/ca.pem` names
+        who is trusted instead of the system's, `ssl_certfile` and `ssl_keyfile` who this is.
         """
         client = _client_of(url)
         return cls(client, client if isinstance(client, RedisCluster) else _client_of(url))
@@ -264,6 +266,7 @@ def _unavailable(error: Exception) -> StoreUnavailable:
 
 # URLs
 
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _REMEDY = (
     "Use redis://host:port/0, rediss://…, redis+sentinel://host:port,host2:port/service or redis+cluster://host:port."
@@ -275,15 +278,26 @@ def _client_of(url: str) -> Redis | RedisCluster:
     if scheme not in _SCHEMES:
         raise ConfigError(f"log={scheme}://… is not a URL of Redis. {_REMEDY}")
     credentials, _, address = rest.rpartition("@")
-    places, _, path = address.partition("?")[0].partition("/")
+    address, _, query = address.partition("?")
+    places, _, path = address.partition("/")
     try:
         hosts = [_host_of(place) for place in places.split(",")]
         database = int(path or 0) if "+" not in scheme else 0
     except ValueError:
         # Not the URL itself: it may hold a password.
         raise ConfigError(f"log={scheme}://…: an address in it is malformed. {_REMEDY}") from None
-    options = {**_options(credentials), "db": database}
+    options = {**_options(credentials), **_tls_options(query, tls=scheme.startswith("rediss")), "db": database}
     return _MAKERS[scheme.partition("+")[2]](hosts, path, options, scheme.startswith("rediss"))
+
+
+def _tls_options(query: str, *, tls: bool) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name, path in options.items():
+        if name not in _TLS_OPTIONS or not tls:
+            raise ConfigError(f"log=…?{name}=… is not known. With rediss:// there are {', '.join(_TLS_OPTIONS)}.")
+        if not Path(path).is_file():
+            raise ConfigError(f"log=…?{name}={path}: there is no such file. Correct the path.")
+    return options
 
 
 def _host_of(place: str) -> tuple[str, int]:
