@@ -15,6 +15,10 @@ export interface Answer {
   readonly text: string
   readonly reasoning: string
   readonly toolCalls: readonly ToolCall[]
+  /** Which model answers; "" until it is known. */
+  readonly model: string
+  /** Whether something that was said has been withdrawn. */
+  readonly isRetracted: boolean
 }
 
 /** How an answer ended. */
@@ -44,15 +48,17 @@ export interface WireEvent {
   name?: string
   arguments?: string
   generation?: string
+  model?: string
 }
 
-export const EMPTY: Answer = { text: '', reasoning: '', toolCalls: [] }
+export const EMPTY: Answer = { text: '', reasoning: '', toolCalls: [], model: '', isRetracted: false }
 
 const FOLDS: Record<string, (answer: Answer, event: WireEvent) => Answer> = {
+  started: (answer, event) => ({ ...answer, model: event.model || '' }),
   text: (answer, event) => ({ ...answer, text: answer.text + event.text }),
   reasoning: (answer, event) => ({ ...answer, reasoning: answer.reasoning + event.text }),
-  retract: (answer, event) => ({ ...answer, text: event.text || '' }),
-  snapshot: (_, event) => ({ text: event.text || '', reasoning: event.reasoning || '', toolCalls: event.tool_calls || [] }),
+  retract: (answer, event) => ({ ...answer, text: event.text || '', isRetracted: true }),
+  snapshot: (answer, { text = '', reasoning = '', tool_calls = [], model = answer.model }) => ({ ...answer, text, reasoning: reasoning || '', toolCalls: tool_calls, model }),
   tool_call: (answer, event) => ({ ...answer, toolCalls: withPiece(answer.toolCalls, event) }),
 }
 

@@ -2,7 +2,7 @@
  * A client for Dazi's gateway: the shell around stream.ts. It sends what that decides, and tells it what happens.
  */
 
-import { isEnd, type Answer, type End, type WireEvent } from './answer.js'
+import { EMPTY, isEnd, type Answer, type End, type WireEvent } from './answer.js'
 import type { Platform, PlatformRequest, Reception } from './platform.js'
 import { bytesOf, createSseParser, type Chunk, type SseParser } from './sse.js'
 import { begin, isStream, next, type Call, type Effect, type Input, type Status, type StreamState } from './stream.js'
@@ -22,6 +22,13 @@ export interface Update extends Answer {
   readonly end: End | null
   /** The generation's id, to attach to it again; "" until it is known. */
   readonly generation: string
+  /** The position that the answer covers, to go on from it in another life of the program. */
+  readonly after: string
+}
+
+/** An answer as an earlier `Update` told it. */
+export interface Progress extends Partial<Answer> {
+  readonly after: string
 }
 
 export interface Following {
@@ -36,8 +43,8 @@ export interface Client {
    * Ask, and follow the answer: `body` is a chat request. One answer is followed at a time: an earlier one is closed.
    */
   ask(body: object, onUpdate: (update: Update) => void, options?: { key?: string; replace?: boolean }): Following
-  /** Follow an answer that was asked for before, from its start. */
-  attach(generation: string, onUpdate: (update: Update) => void): Following
+  /** Follow an answer that was asked for before: from its start, or from what an earlier update told. */
+  attach(generation: string, onUpdate: (update: Update) => void, from?: Progress): Following
 }
 
 // Platforms cut at 60 s; before that the gateway asks to come back, which costs nothing.
@@ -55,16 +62,18 @@ export function createClient(options: ClientOptions): Client {
   let polls = !options.platform.streams // remembered once a platform has shown that its streams are none
   let current: Following | undefined
 
-  function followOnly(question: Question, generation: string, onUpdate: (update: Update) => void): Following {
+  function followOnly(question: Question, onUpdate: (update: Update) => void, known?: Partial<StreamState>): Following {
     if (current) current.close()
     const remember = () => (polls = true)
-    return (current = follow(options, question, begin(polls, generation ? { generation } : undefined), onUpdate, remember))
+    return (current = follow(options, question, begin(polls, known), onUpdate, remember))
   }
 
   return {
     ask: (body, onUpdate, { key = randomKey(), replace = false } = {}) =>
-      followOnly({ body: JSON.stringify(body), key, replace }, '', onUpdate),
-    attach: (generation, onUpdate) => followOnly({ body: '', key: '', replace: false }, generation, onUpdate),
+      followOnly({ body: JSON.stringify(body), key, replace }, onUpdate),
+    attach(generation, onUpdate, { after = '0', ...answer } = { after: '0' }) {
+      return followOnly({ body: '', key: '', replace: false }, onUpdate, { generation, after, answer: { ...EMPTY, ...answer } })
+    },
   }
 }
 
@@ -96,7 +105,7 @@ function follow(
     if (state.status === 'ended' && !state.isAborting) stopWatching()
     if (told && isSame(told, state)) return
     told = state
-    onUpdate({ ...state.answer, status: state.status, end: state.end, generation: state.generation })
+    onUpdate({ ...state.answer, status: state.status, end: state.end, generation: state.generation, after: state.after })
   }
 
   function act(effect: Effect): void {
@@ -206,6 +215,8 @@ interface Result {
   error: { code: string; message: string; retryable: boolean } | null
   finish_reason: string | null
   usage: object | null
+  n: number
+  crc32: number
 }
 
 function resultOf(name: Call, body: Chunk): Input {
@@ -214,8 +225,8 @@ function resultOf(name: Call, body: Chunk): Input {
   if (name === 'abort') return { type: 'aborted' }
   if (name === 'submit') return { type: 'page', generation: result.generation, events: [], next: '0', status: 'running' }
   if (name === 'poll') return { ...result, type: 'page' }
-  const { status: type, error, finish_reason, usage } = result
-  const end: unknown = { type, ...error, finish_reason, usage }
+  const { status: type, error, finish_reason, usage, n, crc32 } = result
+  const end: unknown = { type, ...error, finish_reason, usage, n, crc32 }
   // The cast: `isEnd` has looked at the type, and the rest is as the protocol says.
   return { type: 'truth', event: { ...result, type: 'snapshot' }, next: result.next, end: isEnd({ type }) ? (end as End) : null }
 }

@@ -1,4 +1,4 @@
-export { createClient, type Client, type ClientOptions, type Following, type Update } from './client.js'
+export { createClient, type Client, type ClientOptions, type Following, type Progress, type Update } from './client.js'
 export { openEventSource, type EventSourceEnd, type EventSourceOptions } from './event-source.js'
 export { createSseParser, EventTooLarge, type Chunk, type ServerSentEvent, type SseParser } from './sse.js'
 export { createTypewriter, type Frame, type Typewriter } from './typewriter.js'

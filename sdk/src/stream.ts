@@ -84,10 +84,10 @@ const POLL_GAP = 300
 const MOST_FAILURES = 10
 const LONGEST_PAUSE = 15_000
 
-export function begin(polls: boolean, known?: { generation: string }): StreamState {
+export function begin(polls: boolean, known?: Partial<StreamState>): StreamState {
   return {
-    status: 'connecting', answer: EMPTY, end: null, generation: known ? known.generation : '', after: '0', call: 'none',
-    isHeard: false, isMoved: false, failures: 0, polls, isDoubted: false, isHidden: false, isAborting: false,
+    status: 'connecting', answer: EMPTY, end: null, generation: '', after: '0', call: 'none', isHeard: false, isMoved: false,
+    failures: 0, polls, isDoubted: false, isHidden: false, isAborting: false, ...known,
   }
 }
 
@@ -193,7 +193,7 @@ function takePage(state: StreamState, events: WireEvent[], generation: string, p
 }
 
 function takeTruth(state: StreamState, event: WireEvent, position: string, end: End | null): Step {
-  const answer = fold(EMPTY, event)
+  const answer = fold(state.answer, event)
   if (!isProven(answer, event)) return lose(state, 1)
   const known = { ...state, answer, after: position, isDoubted: false }
   return end ? finish(known, end) : connect(known)

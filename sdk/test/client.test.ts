@@ -85,6 +85,23 @@ test('a second client attaches and sees the same', async () => {
   assert.equal(second.text, text)
 })
 
+test('it goes on from what an earlier update told, and says which model answers', async () => {
+  const client = createClient({ url: gateway.url, platform: fetchPlatform })
+  const updates = await ended(client, question('going on'))
+  const last = updates[updates.length - 1]
+  const from = updates.find(({ text }) => text.length > last.text.length / 2) || last
+  const later = await new Promise<Update[]>((resolve) => {
+    const seen: Update[] = []
+    client.attach(from.generation, (update) => {
+      seen.push(update)
+      if (update.status === 'ended') resolve(seen)
+    }, from)
+  })
+  assert.ok(later.every(({ text }) => text.startsWith(from.text) && last.text.startsWith(text)))
+  const { text, model, end } = later[later.length - 1]
+  assert.deepEqual([text, model, end?.type], [last.text, 'demo', 'done'])
+})
+
 test('a question that the gateway refuses ends with its code', async () => {
   const client = createClient({ url: gateway.url, platform: fetchPlatform })
   const updates = await ended(client, { ...question('x'), nonsense: 1 })

@@ -58,6 +58,7 @@ const CASES: [string, string[]][] = [
   ['**not closed\n\n`nor this', ['paragraph **not closed', 'paragraph `nor this']],
   ['- a\n- b\n  - c\n\n    more\n1. d\n2) e', ['item1• a', 'item1• b', 'item2• c', 'paragraph2 more', 'item11. d', 'item12. e']],
   ['- [ ] a\n- [x] b', ['item1☐ a', 'item1☑ b']],
+  ['1. a\n\n   b\n2. c', ['item11. a', 'paragraph1 b', 'item12. c']],
   ['in\n2024. Then', ['paragraph in\n2024. Then']],
   ['> a\n>> b\nc', ['>paragraph a', '>>paragraph b', 'paragraph c']],
   ['> ```\n> x\ny', ['>code x', 'paragraph y']],

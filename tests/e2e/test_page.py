@@ -240,6 +240,64 @@ async def test_the_demo_is_shown_exactly(serve: Serve, chat: Open) -> None:
     assert await page.answer.locator("table").count() == 1
 
 
+MARKDOWN = """# 标题
+段落 **粗** *斜* `code` [链接](https://a.b)
+第二行
+
+- 一
+  - 一之一
+- 二
+
+3. three
+
+   more of three
+4. four
+
+- [x] done
+
+> 引用
+>> 更深
+
+```python
+def f():
+    return 1
+```
+
+| a | b |
+|---|--:|
+| 1 | **2**<br>x |
+
+---
+完"""
+
+
+async def test_markdown_typed_out_is_what_markdown_shown_at_once_is(serve: Serve, chat: Open) -> None:
+    page = await chat(await serve({"m": DemoUpstream(pace=60, text=MARKDOWN)}))
+    await page.ask("?")
+    await page.until_ended("done")
+    await page.prove(MARKDOWN)
+    text = page.answer.locator("[data-part=text]")
+    typed = await text.inner_html()
+    for tag in (
+        "h2",
+        "strong",
+        "em",
+        "p code",
+        "a[rel]",
+        "ul ul p",
+        "ol li[value='4'] p",
+        "blockquote blockquote",
+        "td.right strong",
+        "hr",
+    ):
+        assert await text.locator(tag).count() > 0, tag
+    assert await text.locator("figure code").inner_text() == "def f():\n    return 1"
+    assert await text.locator("li[value='3'] p").all_inner_texts() == ["three", "more of three"]
+    await page.page.reload()
+    await page.until_ended("done")
+    assert await text.evaluate("one => (one.normalize(), one.innerHTML)") == typed
+
+
 async def test_reasoning_is_folded_away(serve: Serve, chat: Open) -> None:
     page = await chat(await serve({"thinking": DemoUpstream(pace=math.inf, text="好", thoughts="让我想想 🤔")}))
     await page.ask("?")

@@ -119,7 +119,7 @@ function takeContent(state: BlockState, content: string, line: Line): Step {
   }
   if (RULE.test(content)) return opened(inside, { node: { type: 'rule', ...place }, source: '', at: line.at })
   const item = ITEM.exec(content)
-  if (item && mayBegin(state, item[2])) return openItem({ ...state, lists: [...lists, indent] }, item, line)
+  if (item && (lists.length < state.lists.length || mayBegin(state, item[2]))) return openItem({ ...state, lists: [...lists, indent] }, item, line)
   return takeText(state, inside, place, content, line)
 }
 

@@ -1,7 +1,7 @@
 /**
  * What this browser keeps: the conversation, and the person's choices.
  *
- * Laws: an answer is kept together with the id of the last frame in it, in one write, so that going on after a reload
+ * Laws: an answer is kept together with the position that it covers, in one write, so that going on after a reload
  * neither loses nor doubles anything; where nothing can be kept (private mode, no room) the page works on without.
  */
 
@@ -31,7 +31,8 @@ export function keep(name, value) {
 export function keptTurns() {
   try {
     const turns = JSON.parse(kept("turns") || "[]");
-    return turns.filter((turn) => turn.key && turn.answer);
+    // What the page kept before it was built from the SDK, had other names.
+    return turns.filter((turn) => turn.key && turn.answer).map((turn) => ({ ...turn, answer: { ...turn.answer, toolCalls: turn.answer.toolCalls || [] } }));
   } catch {
     return []; // not ours, or from another version of the page
   }

@@ -5,7 +5,6 @@
  * the page never stops an answer, only the person does.
  */
 
-import { EMPTY } from "./answer.js";
 import { copyText } from "./clipboard.js";
 import { composer } from "./composer.js";
 import { gateway } from "./gateway.js";
@@ -14,7 +13,7 @@ import { loginDialog } from "./login.js";
 import { menu } from "./menu.js";
 import { modelPicker } from "./models.js";
 import { followEnd } from "./scrolling.js";
-import { follow } from "./stream.js";
+import { EMPTY, follow } from "./stream.js";
 import { turnView } from "./turn.js";
 import { samples, speak, spoken, t } from "./words.js";
 

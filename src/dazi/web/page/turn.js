@@ -7,7 +7,7 @@
  */
 
 import { markdownView } from "./rendering.js";
-import { typewriter } from "./typewriter.js";
+import { typing } from "./typing.js";
 import { t, tellAgain } from "./words.js";
 
 /** Makes the element of a turn from the page's template. */
@@ -19,7 +19,7 @@ export function turnView(turn, { onEnded = () => {} } = {}) {
   const thoughts = part("thoughts").appendChild(document.createTextNode(""));
   let answer = turn.answer;
   let shown = "";
-  let typing = null; // the typewriters, while the answer grows
+  let typewriters = null; // the typewriters, while the answer grows
   let untyped = 0; // of them, those that have not come to rest
 
   element.dataset.key = turn.key;
@@ -39,17 +39,17 @@ export function turnView(turn, { onEnded = () => {} } = {}) {
   }
 
   function startTyping() {
-    typing = { text: typewriter({ show: type, rested }), thoughts: typewriter({ show: think, rested }) };
+    typewriters = { text: typing({ show: type, rested }), thoughts: typing({ show: think, rested }) };
     untyped = 2;
-    typing.text.skip(answer.text);
-    typing.thoughts.skip(answer.reasoning);
+    typewriters.text.skip(answer.text);
+    typewriters.thoughts.skip(answer.reasoning);
     state("connecting");
     showFacts();
   }
 
   function type(text) {
     shown = text;
-    markdown.update(text, typing !== null);
+    markdown.update(text, typewriters !== null);
   }
 
   function think(text) {
@@ -62,9 +62,9 @@ export function turnView(turn, { onEnded = () => {} } = {}) {
   function update(next) {
     answer = next;
     showFacts();
-    typing.text.update(answer.text);
-    typing.thoughts.update(answer.reasoning);
-    if (answer.end) Object.values(typing).forEach((typewriter) => typewriter.end());
+    typewriters.text.update(answer.text);
+    typewriters.thoughts.update(answer.reasoning);
+    if (answer.end) Object.values(typewriters).forEach((typewriter) => typewriter.end());
   }
 
   function rested() {
@@ -84,15 +84,15 @@ export function turnView(turn, { onEnded = () => {} } = {}) {
   /** What is told while the answer still grows. */
   function showFacts() {
     if (answer.generation) answerElement.dataset.generation = answer.generation;
-    part("withdrawn").hidden = answer.retracted === null || answer.retracted === undefined;
+    part("withdrawn").hidden = !answer.isRetracted;
     tell(part("thinking"), answer.text || answer.end ? "thought" : "thinking");
     showTools();
   }
 
   function showTools() {
     const list = part("tools");
-    list.hidden = !answer.tools.length;
-    answer.tools.forEach((tool, index) => {
+    list.hidden = !answer.toolCalls.length;
+    answer.toolCalls.forEach((tool, index) => {
       const item = list.children[index] || list.appendChild(toolItem());
       const [name, given] = item.querySelectorAll("summary span, pre");
       if (name.textContent !== (tool.name || "")) name.textContent = tool.name || "";
@@ -119,7 +119,6 @@ export function turnView(turn, { onEnded = () => {} } = {}) {
   function showRemarks({ type: ending, finish_reason: reason, usage }) {
     const remark = ending === "aborted" ? "stopped" : ending === "done" && reason !== "stop" ? reason : "";
     if (remark) tell(part("remark"), remark);
-    if (answer.proof === "broken") tell(part("remark"), "broken");
     const count = usage?.completion_tokens || usage?.total_tokens;
     if (count) tell(part("usage"), "tokens", count);
   }
