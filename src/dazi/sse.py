@@ -165,6 +165,14 @@ class Parser:
             raise EventTooLarge(limit=self.limit)
         return events
 
+    def only_data(self, data: bytes) -> bytes:
+        """Return the text of a chunk that is exactly one event of one `data: ` line, and changes nothing here; else nothing.
+
+        For the reader of a stream of tokens, who then need not feed it: no event is made, and the text is not decoded.
+        """
+        simple = self._idle and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) <= self.limit
+        return data[6:-2] if simple and data.count(b"\n") == 2 and _CR not in data else b""
+
     def _skip_prefix(self, chunk: bytes) -> bytes:
         seen = bytes(self._line) + chunk  # a byte order mark may come in parts; after a CR no line has begun
         self._line.clear()

@@ -33,6 +33,8 @@ _COALESCE = 256
 _BYTES_PER_LOG = 2048
 # What an event that is no text weighs without its arguments: three objects and a place in a list.
 _BYTES_PER_EVENT = 200
+# The events that are kept as runs.
+_RUNS = (Text, Reasoning)
 # Pieces that wait to be joined with those before them. Loose ones cost an object each, joining each at once its square.
 _LOOSE_PIECES = 256
 
@@ -239,8 +241,12 @@ class MemoryLog:
 
     def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
         """As `append`, for one piece, at once."""
-        log = self._check(generation, previous, epoch)
-        self._weigh(log, _weight_of(piece))
+        log = self._logs.get(generation)
+        if log is None or log.end is not None or previous != log.position or epoch != _EPOCH:
+            log = self._check(generation, previous, epoch)  # which says what is wrong
+        size = _weight_of(piece)
+        log.size += size
+        self._bytes += size
         log.show(log.store(piece))
 
     async def end(self, generation: str, end: End) -> Record:
@@ -307,10 +313,6 @@ class MemoryLog:
             raise OutOfOrder(generation, expected=f"{_EPOCH}-{log.position}", got=f"{epoch}-{previous}")
         return log
 
-    def _weigh(self, log: _Generation, size: int) -> None:
-        log.size += size
-        self._bytes += size
-
     def _forget_expired(self) -> None:
         horizon = self._clock() - self._ttl
         while self._ended and self._logs[next(iter(self._ended))].ended_at <= horizon:
@@ -345,9 +347,9 @@ def _summary(log: _Generation) -> Summary:
 
 
 def _weight_of(piece: Piece) -> int:
-    text = piece.arguments if isinstance(piece, ToolCall) else piece.text
+    text = piece.arguments if piece.__class__ is ToolCall else piece.text  # type: ignore[union-attr]  # mypy knows isinstance only
     size = len(text) if text.isascii() else 2 * len(text)
-    return size + (4 if isinstance(piece, Text | Reasoning) else _BYTES_PER_EVENT)
+    return size + (4 if piece.__class__ in _RUNS else _BYTES_PER_EVENT)
 
 
 def _matches(log: _Generation, after: Cursor) -> bool:

@@ -26,7 +26,7 @@ from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from dazi.errors import ConfigError
-from dazi.upstream.response import Reader, Response, Taken, fault
+from dazi.upstream.response import ALL, PROGRESS, Reader, Response, fault
 
 # Seconds that the rest of a response may take after its reader had all: long enough for the last chunk to come in,
 # short enough that a server which holds the line loses it.
@@ -223,12 +223,12 @@ class _Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # whatever the reader raised: the awaiting task gets it
             self._fail(error)
             return
-        if taken is Taken.PROGRESS:
+        if taken is PROGRESS:
             self._progress_at = monotonic()
             self._patience = self._next_patience
         if response.is_whole:
             self._settle(response)
-        elif taken is Taken.ALL:
+        elif taken is ALL:
             self._drain()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -24,7 +24,7 @@ from dazi.events import Usage
 from dazi.sse import DEFAULT_LIMIT, Parser
 from dazi.upstream import Finish, Prompt, Sink
 from dazi.upstream.http import Client, Timeouts
-from dazi.upstream.response import Take, Taken, error_code, fault
+from dazi.upstream.response import ALL, NOTHING, PROGRESS, Take, Taken, error_code, fault
 
 # Options of a start that are the gateway's own affair: it always streams, always counts, and asks for one answer.
 _GATEWAY_OPTIONS = frozenset({"stream", "stream_options", "n"})
@@ -212,10 +212,12 @@ class _Answer:
         self._document += data
         if len(self._document) > self._limit:
             raise fault("upstream_garbage", f"The model's server sent an answer of more than {self._limit} bytes.")
-        return Taken.NOTHING
+        return NOTHING
 
     def _feed_events(self, data: bytes) -> Taken:
-        taken = Taken.NOTHING
+        if (text := self._events.only_data(data)) and (chunk := _decode_quickly(text)) is not None:
+            return PROGRESS if self._take_chunk(chunk) else NOTHING
+        taken = NOTHING
         try:
             events = self._events.feed(data)
         except EventTooLarge as exc:
@@ -225,9 +227,9 @@ class _Answer:
         for event in events:
             if event.data == "[DONE]":
                 self._is_done = True
-                return Taken.ALL
+                return ALL
             if self._take(event.data, event.event):
-                taken = Taken.PROGRESS
+                taken = PROGRESS
         return taken
 
     def _take(self, data: str, kind: str) -> bool:
@@ -238,6 +240,9 @@ class _Answer:
             chunk = _leniently(data, exc)
         if chunk.error is not None or kind == "error":
             raise _told(data)
+        return self._take_chunk(chunk)
+
+    def _take_chunk(self, chunk: _Chunk) -> bool:
         spoke = False
         for choice in chunk.choices or ():
             if choice.index:
@@ -269,6 +274,15 @@ class _Answer:
                 call.index or 0, call_id=call.id or None, name=function.name or None, arguments=function.arguments or ""
             )
         return bool(message.content or reasoning or message.tool_calls)
+
+
+def _decode_quickly(data: bytes) -> _Chunk | None:
+    """Decode the text of an event, unless there is anything about it to look at closely."""
+    try:
+        chunk = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return chunk if chunk.error is None else None
 
 
 def _leniently(data: str, problem: Exception) -> _Chunk:
