@@ -25,7 +25,8 @@ from dazi.errors import Closed, ConfigError, UpstreamError
 from dazi.events import Usage
 from dazi.upstream import Finish, Lifecycle, Prompt
 from dazi.upstream.http import Timeouts
-from dazi.upstream.openai import OpenAIUpstream
+from dazi.upstream.openai import OpenAIUpstream, _Answer
+from dazi.upstream.response import Taken
 
 Mock = Callable[..., Awaitable[MockServer]]
 UpstreamOf = Callable[..., OpenAIUpstream]
@@ -237,6 +238,37 @@ async def test_a_surrogate_pair_split_over_two_deltas_is_one_character(ask: Ask,
     await ask(stream(high, low, STOP))
     assert len(sink.pieces) == 2
     assert sink.said == "a😀b"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [
+            '{"choices":[{"delta":{"content":"你好"}}]}',
+            '{"choices":[{"delta":{"content":" 😀"},"finish_reason":"stop"}]}',
+        ],
+        ['{"choices":[{"delta":{"content":"\\ud83d"}}]}', '{"choices":[{"delta":{"content":"\\ude00"}}]}', "[DONE]"],
+        ['{"choices":[]}', "", " ", "[DONE]", '{"choices":[{"delta":{"content":"late"}}]}'],
+        ['{"choices":[{"delta":{"content":"a"}}]}', '{"error":{"code":"overloaded"}}'],
+        ['{"choices":[{"delta":{"content":"a"}}]}', '{"choices"', '{"choices":[{"delta":{"content":"b"}}]}'],
+        ['{"choices":[{"delta":{"content":"a\udcff"}}]}', '{"choices":[{"delta":{"content":"\udce4\udcbd"}}]}'],
+    ],
+)
+def test_an_event_that_comes_alone_says_what_it_says_byte_by_byte(events: list[str]) -> None:
+    """A chunk that is one event goes a shorter way."""
+    alone = [f"data: {event}\n\n".encode("utf-8", "surrogateescape") for event in events]
+    assert heard(alone) == heard([byte.to_bytes() for byte in b"".join(alone)])
+
+
+def heard(chunks: list[bytes]) -> list[object]:
+    sink = Recorder()
+    answer = _Answer(sink, limit=10_000)
+    take = answer.begin("text/event-stream")
+    try:
+        takings = [take(b":\n\n"), *map(take, chunks)]
+        return [sink.said, Taken.ALL in takings, answer.finish()]
+    except UpstreamError as error:
+        return [sink.said, error.code, str(error)]
 
 
 async def test_comments_are_keep_alives(ask: Ask, sink: Recorder) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 import re
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,9 @@ WHOLE = {"chunked": CHUNKED, "sized": SIZED, "interim": INTERIM, "trailers": TRA
 class Keeper:
     """A reader that keeps the body, and has all of it at the byte `!`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: bytes = b"!") -> None:
         self.body = b""
+        self._ends = ends
         self.media_type = ""
 
     def begin(self, media_type: str) -> module.Take:
@@ -33,7 +36,13 @@ class Keeper:
 
     def take(self, body: bytes) -> Taken:
         self.body += body
-        return Taken.ALL if b"!" in body else Taken.PROGRESS
+        return Taken.ALL if self._ends and self._ends in body else Taken.PROGRESS
+
+
+def pieces(data: bytes, cuts: int, dice: random.Random) -> list[bytes]:
+    """Cut it at random."""
+    ends = sorted(dice.randrange(1, len(data)) for _ in range(cuts))
+    return [data[start:end] for start, end in pairwise([0, *ends, len(data)]) if start < end]
 
 
 def fails(data: bytes, *more: bytes) -> UpstreamError:
@@ -57,6 +66,30 @@ def test_every_cut_gives_the_same_body(data: bytes) -> None:
         assert (keeper.body, keeper.media_type) == (expected.body, expected.media_type)
         assert response.is_whole
         assert response.leaves_reusable
+
+
+def test_chunks_that_come_alone_and_chunks_that_are_cut_anywhere_give_the_same_body() -> None:
+    dice = random.Random(11)
+    for _ in range(300):
+        parts = [dice.randbytes(dice.choice((1, 5, 15, 16, 250, 5000))) for _ in range(12)]
+        forms = (b"%x\r\n%b\r\n", b"%X\r\n%b\r\n", b"%04x\r\n%b\r\n", b"%x;a=b\r\n%b\r\n")
+        feeds = [STREAM_HEAD]
+        for part in parts:
+            feeds += pieces(dice.choice(forms) % (len(part), part), dice.choice((0, 0, 1, 3)), dice)
+        keeper = Keeper(ends=b"")
+        response = Response(keeper)
+        for data in [*feeds, LAST_CHUNK]:
+            response.feed(data)
+        assert keeper.body == b"".join(parts)
+        assert response.is_whole
+        assert response.leaves_reusable
+
+
+@pytest.mark.parametrize("size", [b"0x5", b"+5", b"-5", b"5_", b"g", b""])
+def test_a_chunk_of_no_size_is_garbage_wherever_it_comes(size: bytes) -> None:
+    bad = size + b"\r\nHello\r\n"
+    assert fails(STREAM_HEAD + chunk(b"a"), bad).code == "upstream_garbage"
+    assert fails(STREAM_HEAD, chunk(b"a"), chunk(b"b"), bad).code == "upstream_garbage"
 
 
 @pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)

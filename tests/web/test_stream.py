@@ -296,6 +296,29 @@ async def test_what_is_said_in_one_turn_is_one_write(served: Served, puppet: Pup
     await line.rest()
 
 
+async def test_a_chunk_is_written_as_uvicorns_own_send_writes_it(served: Served, puppet: Puppet) -> None:
+    line = await start(served.port)
+    play = await puppet.play()
+    await line.frame()
+    (reader,) = readers_of(served)._readers
+    cycle = reader._cycle
+    assert cycle is not None
+    assert reader._is_chunked
+    transport, bodies = cycle.transport, [b": a\n\n", b": b" * 5000]
+    ours: list[bytes] = []
+    theirs: list[bytes] = []
+    for body in bodies:
+        cycle.transport = Recorder(transport, ours)  # type: ignore[assignment]  # as above
+        reader._write_chunk(body)
+        cycle.transport = Recorder(transport, theirs)  # type: ignore[assignment]  # as above
+        await cycle.send({"type": "http.response.body", "body": body, "more_body": True})
+    assert ours == theirs
+    cycle.transport = transport
+    play.finish()
+    assert text_of(await line.rest()) == ""
+    assert line.is_complete
+
+
 async def test_a_record_that_is_heard_again_or_too_late_is_told_once(served: Served, puppet: Puppet) -> None:
     """A durable log shows a record after it can be read."""
     line = await start(served.port)

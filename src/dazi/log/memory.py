@@ -40,24 +40,28 @@ _LOOSE_PIECES = 256
 
 
 class _Run:
-    """Neighbouring pieces of text (or of reasoning): one string, and where in it each position ends."""
+    """Neighbouring pieces of text (or of reasoning): one string, and where in it each position ends.
 
-    __slots__ = ("_ends", "_joined", "_parts", "first", "kind", "length", "n")
+    Adding is on the way of every token, so that only keeps the piece; pieces are measured when somebody reads, and joined.
+    """
+
+    __slots__ = ("_ends", "_joined", "_length", "_measured", "_parts", "first", "kind", "n")
 
     def __init__(self, first: int, piece: Text | Reasoning) -> None:
         self.first = first
         self.kind = type(piece)
-        self.n = 0
-        self.length = 0
+        self.n = piece.n
         # The text: first `_joined` strings of many pieces each, then the pieces since.
-        self._parts: list[str] = []
+        self._parts = [piece.text]
         self._joined = 0
+        # Where each position ends, and the length with the last of them, of those that are in the first `_measured` parts.
         self._ends = array("I")
-        self.add(piece)
+        self._length = 0
+        self._measured = 0
 
     @property
     def last(self) -> int:
-        return self.first + len(self._ends) - 1
+        return self.first + len(self._ends) + len(self._parts) - self._measured - 1
 
     @property
     def text(self) -> str:
@@ -65,15 +69,13 @@ class _Run:
 
     def add(self, piece: Text | Reasoning) -> None:
         self._parts.append(piece.text)
-        if len(self._parts) - self._joined > _LOOSE_PIECES:
-            self._parts[self._joined :] = ["".join(self._parts[self._joined :])]
-            self._joined += 1
-        self.length += len(piece.text)
-        self._ends.append(self.length)
         self.n = piece.n
+        if len(self._parts) - self._joined > _LOOSE_PIECES:
+            self._join()
 
     def after(self, position: int) -> Iterator[Record]:
         """Everything of this run that follows `position`, in records of about `_COALESCE` characters."""
+        self._measure()
         previous = max(position, self.first - 1)
         start = self._ends[previous - self.first] if previous >= self.first else 0
         tail, begin = self._tail(start), start
@@ -86,9 +88,21 @@ class _Run:
             yield Record(_EPOCH, previous, last, self.kind(piece, n))
             previous, start = last, end
 
+    def _measure(self) -> None:
+        for part in self._parts[self._measured :]:
+            self._length += len(part)
+            self._ends.append(self._length)
+        self._measured = len(self._parts)
+
+    def _join(self) -> None:
+        self._measure()
+        self._parts[self._joined :] = ["".join(self._parts[self._joined :])]
+        self._joined += 1
+        self._measured = self._joined
+
     def _tail(self, start: int) -> str:
         """The text from a character on; a reader close behind does not pay for all that it has."""
-        missing = self.length - start
+        missing = self._length - start
         pieces: list[str] = []
         for part in reversed(self._parts):
             if missing <= 0:
