@@ -19,9 +19,10 @@ from dazi.service import Gateway
 from dazi.sse import Parser
 from dazi.upstream import Prompt
 from dazi.upstream.demo import DemoUpstream
+from dazi.web.course import Course
 from dazi.web.frames import Mode, Profile, framer_of
 from dazi.web.replace import reader_of
-from dazi.web.stream import STALL, Course, Readers
+from dazi.web.stream import STALL, Readers
 
 PROMPT = Prompt("demo", [])
 

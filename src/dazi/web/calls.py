@@ -19,11 +19,12 @@ from starlette.types import Receive, Scope, Send
 from dazi.errors import DaziError, NotFound, RequestError
 from dazi.events import Problem
 from dazi.service import Gateway
+from dazi.web.course import Course
 from dazi.web.frames import Encoding, framer_of, write_json
 from dazi.web.guard import Doors, Keys, preflight
 from dazi.web.options import wants_inband, wants_json
 from dazi.web.replace import reader_of
-from dazi.web.stream import Course, Readers
+from dazi.web.stream import Readers
 
 logger = logging.getLogger("dazi.web")
 

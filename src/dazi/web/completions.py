@@ -9,10 +9,11 @@ from dazi.events import Answer, Done, End, Started
 from dazi.log import START, Cursor
 from dazi.service import Gateway
 from dazi.web.calls import Call, Reply, json_reply, names
+from dazi.web.course import Course
 from dazi.web.openai import Chunks, completion, error_body, request_error_body, status_of_failure
 from dazi.web.options import read_key
 from dazi.web.requests import ChatRequest, decode, read_body, read_start
-from dazi.web.stream import Course, disconnection
+from dazi.web.stream import disconnection
 
 # Seconds for which a stream's status is held back, so that a model that refuses at once is a 429 or a 5xx, as clients of
 # this dialect expect, and not an error inside a 200.

@@ -13,11 +13,11 @@ from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view, replace_view
 from dazi.web.calls import Call, Reply, json_reply, names
+from dazi.web.course import Course
 from dazi.web.frames import framer_of
 from dazi.web.openai import Chunks
 from dazi.web.options import EVENTS_OPTIONS, START_OPTIONS, Options, read_key, read_options, wants_json
 from dazi.web.requests import read_body, read_start
-from dazi.web.stream import Course
 
 
 class Generations:

@@ -14,7 +14,8 @@ from dazi.events import Reasoning, Text
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, replace_view
-from dazi.web.stream import Course, Headers, Reader, Readers
+from dazi.web.course import Course
+from dazi.web.stream import Headers, Reader, Readers
 
 # The whole text is sent each time. A reader waits this long between two snapshots, and longer as the text grows,
 # so that the bytes of an answer grow as n log n, not n squared.

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 from starlette.types import Receive, Send
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
@@ -26,10 +24,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as Httpto
 
 from dazi.errors import RequestError
 from dazi.events import Reconnect
-from dazi.log import START, Cursor, Page, Record
+from dazi.log import Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view
-from dazi.web.frames import Mode, Wire
+from dazi.web.course import Course
 
 Headers = list[tuple[bytes, bytes]]
 RequestResponseCycle = HttptoolsCycle | H11Cycle
@@ -40,46 +38,6 @@ STALL = 30.0
 # The most bytes of one write. What is behind them waits in the log, not in a transport, and `STALL` measures what is taken:
 # a line of two kilobytes a second is slow, not absent.
 _SLICE = 32 * 1024
-
-
-class Framing(Protocol):
-    """How a reader's events become bytes. `greeting` opens a stream; an empty `heartbeat` means that none are sent."""
-
-    heartbeat: bytes
-
-    def greeting(self) -> bytes:
-        """Write the first bytes."""
-        ...
-
-    def record(self, record: Record) -> bytes:
-        """Frame a record of a log."""
-        ...
-
-    def frame(self, event: Wire, cursor: Cursor | None = None) -> bytes:
-        """Frame any event; `cursor` becomes its id."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What a reader follows and how: whose generation, from where, and in which dialect.
-
-    `heartbeat` and `max` (when to ask the client to attach again) are in seconds. One that does not `attach` again, since
-    its dialect has no word for it, stays through rotation and goodbye; when it leaves, the generation is aborted after
-    `grace` seconds (None: never) unless somebody reads it then. To one that `forgets` (a parser that drops the frame which
-    a cut goes through) the last snapshot is sent twice.
-    """
-
-    owner: str
-    generation: str
-    framer: Framing
-    after: Cursor = START
-    mode: Mode = "append"
-    heartbeat: int = 10
-    max: int | None = None
-    attaches: bool = True
-    forgets: bool = False
-    grace: float | None = None
 
 
 class Readers:
