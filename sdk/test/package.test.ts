@@ -76,6 +76,17 @@ test('a native mini program uses it after "build npm", on a bare engine', async 
   assert.deepEqual(JSON.parse(answer), ['你', patch, ['你'], true, 'g', 4])
 })
 
+test('one file, copied, is enough, on a bare engine', async () => {
+  const folder = mkdtempSync(join(project, 'copied-'))
+  const file = readFileSync(join(project, 'node_modules/dazi/miniprogram_dist/dazi.js'), 'utf8')
+  assert.doesNotMatch(file, /\brequire\((?!"\.\/dazi)/)
+  writeFileSync(join(folder, 'dazi.js'), file)
+  writeFileSync(join(folder, 'index.js'), PAGE.replace(/require\('dazi[^']*'\)/g, "require('./dazi.js')"))
+  const answer = await runInQuickJs(scriptOf(folder), "load('./index.js', '').run()")
+  const patch = { 'nodes[0]': { type: 'heading', level: 1, spans: [{ text: '你' }] } }
+  assert.deepEqual(JSON.parse(answer), ['你', patch, ['你'], true, 'g', 4])
+})
+
 async function bundled(source: string): Promise<string> {
   const entryPoints = [write('entry.mjs', source)]
   const result = await build({ entryPoints, absWorkingDir: project, bundle: true, minify: true, write: false, format: 'esm', target: 'es2018' })

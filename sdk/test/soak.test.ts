@@ -77,3 +77,17 @@ test('stop at any moment releases the model within a second, also where abort is
   const isBad = ({ problems, release }: Outcome) => problems.length || release > 1000
   assert.deepEqual(outcomes.filter(isBad).map(({ plan, problems, release }) => `${plan.name}: ${release} ms; ${problems.join('; ')}`), [])
 })
+
+/**
+ * Ten requests are all that a platform lets a program make at a time. Nine of them hang, and the answer's stream has the
+ * tenth place: that is ended first, so that the abort can leave. Where `abort` is ignored as well, nothing can leave
+ * before one of the ten ends by itself, and no client can help that.
+ */
+test('stop releases the model within a second also where nine other requests hang', { timeout: 120_000 }, async () => {
+  const names = NAMES.filter((name) => !PROFILES[name].ignoresAbort)
+  const plans = names.flatMap((profile) => Array.from({ length: STOPS }, (_, count) => stopPlanOf(profile, SEED + count, false, 9)))
+  const outcomes = await runAll(plain.url, plans, 16)
+  const isBad = ({ problems, release }: Outcome) => problems.length || release > 1000
+  console.log(`stop beside nine hung requests: ${plans.length} runs, at most ${Math.round(Math.max(...outcomes.map(({ release }) => release)))} ms`)
+  assert.deepEqual(outcomes.filter(isBad).map(({ plan, problems, release }) => `${plan.name}: ${release} ms; ${problems.join('; ')}`), [])
+})

@@ -91,13 +91,13 @@ export function planOf(profile: ProfileName, seed: number, timeScale: number): P
 }
 
 /** An answer that is long and slow, on a calm network, stopped after so many milliseconds. */
-export function stopPlanOf(profile: ProfileName, seed: number, ignoresAbort: boolean): Plan {
+export function stopPlanOf(profile: ProfileName, seed: number, ignoresAbort: boolean, hung = 0): Plan {
   const random = randomNumbers(seed)
   const stopAt = random() * 2500 * (seed % 5 ? 1 : 0) // one in five at once
   const emulator = { profile, seed, timeScale: 1, ignoresAbort, link: { cut: CUTS[seed % CUTS.length] } }
-  const name = `stop ${profile} ${seed} ${ignoresAbort}`
+  const name = `stop ${profile} ${seed} ${ignoresAbort} ${hung}`
   const text = textOf(random, 600)
-  return { name, profile, text, reasoning: '', wait: seed % 3 ? 0 : 60, pace: 5, emulator, replace: false, hides: [], stopAt, hung: 0, rivals: [] }
+  return { name, profile, text, reasoning: '', wait: seed % 3 ? 0 : 60, pace: 5, emulator, replace: false, hides: [], stopAt, hung, rivals: [] }
 }
 
 // In time as the phone counts it: more than any row of failures that a seed can draw takes.
@@ -181,7 +181,7 @@ async function atGateway(url: string, plan: Plan, emulator: Emulator, updates: U
   for (const begin = Date.now(); ; ) {
     const { asked, busy, rested } = await countsAt(`${url}/soak/${encodeURIComponent(plan.name)}`)
     if (asked > 1) return { problem: `${asked} generations`, rested }
-    const isQuiet = plan.emulator.faults !== undefined || emulator.pending() === 0
+    const isQuiet = plan.hung > 0 || plan.emulator.faults !== undefined || emulator.pending() === 0
     if (!busy && isQuiet) {
       const isFromNowhere = asked === 0 && updates[updates.length - 1].end?.type === 'done'
       return { problem: isFromNowhere ? 'an answer that no model has given' : '', rested }
