@@ -51,7 +51,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
     `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
-    of an OpenAI client that has left is aborted, or `keep`.
+    of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
+    with it. `running`: generations at once in one process.
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     origins: Names = ()
     drain: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
     grace: Annotated[float, Meta(ge=0, le=86_400)] | Literal["keep"] = 5.0
+    coalesce: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    running: Annotated[int, Meta(ge=1)] = 10_000
 
 
 @dataclass(frozen=True, slots=True)

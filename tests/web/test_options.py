@@ -42,6 +42,8 @@ def test_without_options_it_is_append_ascii_full_from_the_start() -> None:
         ("profile=plain", "profile", "plain"),
         ("format=openai", "dialect", "openai"),
         ("heartbeat=30", "heartbeat", 30),
+        ("coalesce=0.04", "coalesce", 0.04),
+        ("coalesce=5", "coalesce", 1),
         ("max=50", "max", 50),
         ("wait=2.5", "wait", 2.5),
         ("after=1-7", "after", Cursor(1, 7)),

@@ -70,6 +70,20 @@ def snapshots(wire: Wire) -> list[str]:
 CHINESE = "春眠不觉晓，处处闻啼鸟。"
 
 
+# Coalescing
+
+
+def test_text_waits_for_the_window_and_the_first_piece_does_not() -> None:
+    wire = read(CHINESE * 20, pace=1000, coalesce=0.05)
+    times = [at for at, body in wire.bodies if b'"text"' in body]
+    assert times[0] < 0.01
+    assert min(later - earlier for earlier, later in pairwise(times[:-1])) > 0.049
+    texts = [event["text"] for event in events(wire) if event["type"] == "text"]
+    assert "".join(texts) == CHINESE * 20
+    assert len(texts) < len(CHINESE)
+    assert wire.is_complete
+
+
 # Replace mode
 
 

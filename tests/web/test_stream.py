@@ -64,7 +64,9 @@ async def test_each_piece_arrives_before_the_next_is_said(serve_by: ServeBy, pup
 
 
 @every_way
-@pytest.mark.parametrize("query", ["", "mode=replace", "encoding=url&profile=plain", "mode=replace&encoding=utf8"])
+@pytest.mark.parametrize(
+    "query", ["", "mode=replace", "encoding=url&profile=plain", "mode=replace&encoding=utf8", "coalesce=0.02"]
+)
 async def test_the_text_is_whole_and_the_end_comes_once(serve_by: ServeBy, way: str, query: str) -> None:
     pieces = [character for _ in range(40) for character in EMOJI]
     served = await serve_by(way, Scripted(*pieces))
@@ -250,6 +252,7 @@ async def test_many_readers_in_every_format_all_get_the_same_text(serve_by: Serv
         for e in ("ascii", "utf8", "url")
         for p in ("full", "plain")
     ]
+    formats += [f"coalesce={seconds}" for seconds in (0.001, 0.01, 0.01, 0.03)]
     count = 100 if way == "httptools" else 24
     lines = [first]
     pieces = [dice.choice(EMOJI) * dice.randrange(1, 9) for _ in range(count)]
@@ -294,6 +297,41 @@ async def test_what_is_said_in_one_turn_is_one_write(served: Served, puppet: Pup
     reader._cycle.transport = transport
     play.finish()
     await line.rest()
+
+
+async def test_text_that_waits_keeps_its_place_before_all_else(served: Served, puppet: Puppet) -> None:
+    line = await start(served.port, "coalesce=1")
+    play = await puppet.play()
+    play.say("a")
+    await line.frames(2)
+    play.say("b", "你", "好")
+    play.think("hm")
+    play.say("!", "?")
+    began = asyncio.get_running_loop().time()
+    play.finish()
+    frames = await line.rest()
+    assert asyncio.get_running_loop().time() - began < 0.9
+    said = [(frame.id, frame.type, frame.event.get("text"), frame.event.get("n")) for frame in frames]
+    assert said == [
+        ("1-5", "text", "b你好", 4),
+        ("1-6", "reasoning", "hm", 2),
+        ("1-8", "text", "!?", 6),
+        ("1-9", "done", None, 6),
+    ]
+
+
+async def test_text_that_waits_is_sent_before_the_goodbye(served: Served, puppet: Puppet) -> None:
+    line = await start(served.port, "coalesce=1")
+    play = await puppet.play()
+    play.say("a")
+    await line.frames(2)
+    play.say("b", "c")
+    readers_of(served).goodbye()
+    assert [(frame.event.get("text"), frame.type) for frame in await line.rest()] == [
+        ("bc", "text"),
+        (None, "reconnect"),
+    ]
+    play.finish()
 
 
 async def test_a_chunk_is_written_as_uvicorns_own_send_writes_it(served: Served, puppet: Puppet) -> None:

@@ -39,7 +39,7 @@ class Limits:
 
     characters: int = 4 * 1024 * 1024
     seconds: float = 3600
-    running: int = 1000
+    running: int = 10_000
     window: float = 0.005
     patience: float = 30
 

@@ -50,7 +50,12 @@ class App:
         doors = Doors(hosts=hosts, origins=settings.origins)
         desk = Desk(gateway, Keys(settings.api_keys), doors, readers)
         grace = None if settings.grace == "keep" else settings.grace
-        self._router = _router(desk, Completions(gateway, max_body=MAX_BODY, grace=grace))
+        coalesce = settings.coalesce
+        self._router = _router(
+            desk,
+            Generations(gateway, max_body=MAX_BODY, coalesce=coalesce),
+            Completions(gateway, max_body=MAX_BODY, grace=grace, coalesce=coalesce),
+        )
         self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +107,7 @@ def create_app(
     """
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
-    limits = limits or Limits(window=settings.window, patience=settings.patience)
+    limits = limits or Limits(running=settings.running, window=settings.window, patience=settings.patience)
     return App(Gateway(log_of(settings), upstreams, limits=limits), settings)
 
 
@@ -144,8 +149,7 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
     return {name: embedded[name] for name in settings.model or embedded}
 
 
-def _router(desk: Desk, completions: Completions) -> Router:
-    generations = Generations(desk.gateway, max_body=MAX_BODY)
+def _router(desk: Desk, generations: Generations, completions: Completions) -> Router:
     operations, probes = Operations(desk), Probes()
     paths = {
         "/v1/generations": Endpoint(desk, {"POST": generations.start}),

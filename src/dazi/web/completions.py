@@ -28,12 +28,14 @@ class Completions:
         max_body: bytes of a request's body.
         grace: seconds after a client has left until its generation is aborted, as this dialect has no other word for
             stop; None keeps it running.
+        coalesce: seconds that text may wait for more.
     """
 
-    def __init__(self, gateway: Gateway, *, max_body: int, grace: float | None) -> None:
+    def __init__(self, gateway: Gateway, *, max_body: int, grace: float | None, coalesce: float = 0.0) -> None:
         self._gateway = gateway
         self._max_body = max_body
         self._grace = grace
+        self._coalesce = coalesce
 
     async def create(self, call: Call) -> Reply | Course:
         """Answer a chat, streamed or whole."""
@@ -70,6 +72,7 @@ class Completions:
             generation=generation,
             framer=Chunks(started, with_usage=with_usage),
             after=START,
+            coalesce=self._coalesce,
             attaches=False,
             grace=self._grace,
         )

@@ -34,7 +34,7 @@ class Course:
     `heartbeat` and `max` (when to ask the client to attach again) are in seconds. One that does not `attach` again, since
     its dialect has no word for it, stays through rotation and goodbye; when it leaves, the generation is aborted after
     `grace` seconds (None: never) unless somebody reads it then. To one that `forgets` (a parser that drops the frame which
-    a cut goes through) the last snapshot is sent twice.
+    a cut goes through) the last snapshot is sent twice. In append mode text may wait `coalesce` seconds for more.
     """
 
     owner: str
@@ -43,6 +43,7 @@ class Course:
     after: Cursor = START
     mode: Mode = "append"
     heartbeat: int = 10
+    coalesce: float = 0.0
     max: int | None = None
     attaches: bool = True
     forgets: bool = False

@@ -26,15 +26,17 @@ class Generations:
     Args:
         gateway: whose generations.
         max_body: bytes of a request's body.
+        coalesce: seconds that text may wait for more, where a call does not say.
     """
 
-    def __init__(self, gateway: Gateway, *, max_body: int) -> None:
+    def __init__(self, gateway: Gateway, *, max_body: int, coalesce: float = 0.0) -> None:
         self._gateway = gateway
         self._max_body = max_body
+        self._coalesce = coalesce
 
     async def start(self, call: Call) -> Reply | Course:
         """Start a generation and stream it, or attach to the one of this key."""
-        options = read_options(call.query, call.headers, known=START_OPTIONS)
+        options = read_options(call.query, call.headers, known=START_OPTIONS, coalesce=self._coalesce)
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
         request = read_start(body, default_model=self._gateway.models[0])
@@ -46,7 +48,7 @@ class Generations:
 
     async def events(self, call: Call) -> Reply | Course:
         """Attach to a generation, or poll it."""
-        options = read_options(call.query, call.headers, known=EVENTS_OPTIONS)
+        options = read_options(call.query, call.headers, known=EVENTS_OPTIONS, coalesce=self._coalesce)
         if wants_json(call.headers):
             return await self._poll(call, options)
         return await self._attach(call, call.generation, options)
@@ -118,6 +120,7 @@ def _course(call: Call, generation: str, options: Options) -> Course:
         mode=options.mode,
         forgets=options.profile == "plain",
         heartbeat=options.heartbeat,
+        coalesce=options.coalesce,
         max=options.max,
     )
 

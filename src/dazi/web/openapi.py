@@ -132,6 +132,7 @@ _OPTIONS: list[_Json] = [
     {"name": "encoding", "in": "query", "schema": {"enum": ["ascii", "utf8", "url"]}},
     {"name": "profile", "in": "query", "schema": {"enum": ["full", "plain"]}},
     {"name": "heartbeat", "in": "query", "schema": {"type": "number", "minimum": 0}},
+    {"name": "coalesce", "in": "query", "schema": {"type": "number", "minimum": 0}},
     {"name": "max", "in": "query", "schema": {"type": "number", "minimum": 0}},
     {"name": "inband", "in": "query", "schema": {"enum": ["0", "1"]}},
     {"name": "after", "in": "query", "schema": _LAST_EVENT_ID["schema"]},

@@ -20,7 +20,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Whose events: ours, or OpenAI's chunks.
 Dialect = Literal["dazi", "openai"]
 
-START_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "max", "inband", "after"})
+START_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "coalesce", "max", "inband", "after"})
 EVENTS_OPTIONS = START_OPTIONS | {"wait", "format"}
 
 
@@ -33,13 +33,14 @@ class Options:
     profile: Profile = "full"
     dialect: Dialect = "dazi"
     heartbeat: int = 10
+    coalesce: float = 0.0
     max: int | None = None
     after: Cursor = START
     wait: float = 0.0
 
 
-def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str]) -> Options:
-    """Check the query and `Last-Event-ID`, which beats `after`. Raises `InvalidRequest`."""
+def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str], coalesce: float = 0.0) -> Options:
+    """Check the query and `Last-Event-ID`, which beats `after`; without the option, `coalesce` is this. Raises `InvalidRequest`."""
     choose, number = _choose(query), read_numbers(query, known=known)
     choose("inband", ("0", "1"))
     return Options(
@@ -48,6 +49,7 @@ def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str])
         profile=choose("profile", get_args(Profile)),
         dialect=choose("format", get_args(Dialect)),
         heartbeat=int(number("heartbeat", 10, least=1, most=60)),
+        coalesce=number("coalesce", coalesce, least=0, most=1),
         max=int(number("max", 0, least=1, most=3600)) or None,
         after=_read_position(headers, query),
         wait=number("wait", 0, least=0, most=25),

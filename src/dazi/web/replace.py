@@ -14,6 +14,7 @@ from dazi.events import Reasoning, Text
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, replace_view
+from dazi.web.coalesce import CoalescingReader
 from dazi.web.course import Course
 from dazi.web.stream import Headers, Reader, Readers
 
@@ -67,5 +68,7 @@ class ReplaceReader(Reader):
 
 
 def reader_of(gateway: Gateway, course: Course, send: Send, readers: Readers) -> Reader:
-    """Make the reader that the course's mode asks for."""
-    return (ReplaceReader if course.mode == "replace" else Reader)(gateway, course, send, readers)
+    """Make the reader that the course asks for."""
+    if course.mode == "replace":
+        return ReplaceReader(gateway, course, send, readers)
+    return (CoalescingReader if course.coalesce else Reader)(gateway, course, send, readers)

@@ -46,6 +46,8 @@ class Readers:
     def __init__(self) -> None:
         self._readers: set[Reader] = set()
         self._due: list[Reader] = []
+        # Those that wait for the end of a window, by its seconds.
+        self._windows: dict[float, list[Reader]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -67,6 +69,13 @@ class Readers:
             asyncio.get_running_loop().call_soon(self._flush)
         self._due.append(reader)
 
+    def write_within(self, reader: Reader, window: float) -> None:
+        """Flush this reader before `window` seconds are over, together with all that asked for the same."""
+        due = self._windows.setdefault(window, [])
+        if not due:
+            asyncio.get_running_loop().call_later(window, self._close_window, window)
+        due.append(reader)
+
     def goodbye(self) -> None:
         """Ask every reader to attach again."""
         for reader in tuple(self._readers):
@@ -75,6 +84,10 @@ class Readers:
     def _flush(self) -> None:
         due, self._due = self._due, []
         for reader in due:
+            reader.flush()
+
+    def _close_window(self, window: float) -> None:
+        for reader in self._windows.pop(window):
             reader.flush()
 
     def _wind(self) -> None:
@@ -189,18 +202,23 @@ class Reader:
 
     def flush(self) -> None:
         """Write what was taken, or leave it to the pump if that would have to wait."""
-        frames = self._frames
+        frames = self._taken()
         body = frames[0] if len(frames) == 1 else b"".join(frames)
         if len(body) > _SLICE or not self._can_write():
+            self._frames = frames
             self._wake()
             return
-        self._frames = []
         if self._has_end or self._leaving:
             self._write(b"".join((body, *self._farewell())), ends=True)
         elif body and self._is_chunked:
             self._write_chunk(body)
         elif body:
             self._write(body)
+
+    def _taken(self) -> list[bytes]:
+        """Give up what was taken and not written."""
+        taken, self._frames = self._frames, []
+        return taken
 
     def tick(self) -> None:
         """Feel that a second has passed."""
@@ -267,7 +285,7 @@ class Reader:
         try:
             while self._behind and not self._over.is_set():
                 self._behind = False
-                taken, self._frames = self._frames, []
+                taken = self._taken()
                 missed = () if self._leaving else await self._read()
                 frames = chain(taken, missed, self._farewell())
                 await self._push(frames, ends=self._has_end or self._leaving)
