@@ -126,7 +126,7 @@ def stated(value: ast.expr | None, default: object) -> object:
 def test_the_protocol_lists_its_codes() -> None:
     assert FAILURES
     assert REFUSALS
-    assert FAILURES.keys() & REFUSALS.keys() == {"internal"}
+    assert FAILURES.keys() & REFUSALS.keys() == {"internal", "owner_limit", "memory_limit"}
     assert not UNSENT & (FAILURES.keys() | REFUSALS.keys())
 
 

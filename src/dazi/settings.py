@@ -47,7 +47,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     after their end. `capacity`: bytes that the log may take until new starts are refused; 0: no limit but memory's own.
     `fsync`: whether each commit to a file is on the disk before it is shown (`full`), or soon after (`normal`). `lease`:
     seconds within which the generations of a process that died are ended. `window`: seconds for which pieces are gathered
-    into one commit. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
+    into one commit; `auto`: as suits the log. `undurable`: whether starts are kept in memory while the log cannot be reached.
+    `max_answer`, `max_owner`, `max_total`: characters of one answer, of all that run for one owner (0: no limit of their own), of all that
+    run in a process. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
     `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
     `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
@@ -62,7 +64,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capacity: Annotated[int, Meta(ge=0)] = 0
     fsync: Literal["full", "normal"] = "full"
     lease: Annotated[float, Meta(ge=0.5, le=3600)] = 10.0
-    window: Annotated[float, Meta(ge=0, le=1)] = 0.005
+    window: Annotated[float, Meta(ge=0, le=1)] | Literal["auto"] = "auto"
+    undurable: bool = False
+    max_answer: Annotated[int, Meta(ge=1)] = 4 * 1024 * 1024
+    max_owner: Annotated[int, Meta(ge=0)] = 0
+    max_total: Annotated[int, Meta(ge=1)] = 256 * 1024 * 1024
     patience: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     workers: Annotated[int, Meta(ge=1, le=512)] = 1
     model: Names = ()
@@ -134,6 +140,11 @@ def _check_log(settings: Settings) -> None:
 
 
 def _check_workers(settings: Settings) -> None:
+    if settings.undurable:
+        raise ConfigError(
+            f"workers={settings.workers}: with undurable=true an answer may be in the memory of one worker, where the others cannot see it. "
+            "Use 1 worker, or undurable=false."
+        )
     if settings.log == "memory://":
         raise ConfigError(
             f"workers={settings.workers}: generations in the memory of one process cannot be seen by another. "

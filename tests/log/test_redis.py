@@ -301,7 +301,7 @@ async def test_connections_do_not_grow_with_generations_or_readers(server: Redis
                 for _ in range(3):
                     reader.observe(one.generation, seen.append)
             await asyncio.gather(*(write(writer, one, texts("a")) for one in opened))
-            await until(lambda: len(seen) == 600 * (len(counts) + 1))
+            await until(lambda: len(seen) == 600 * (len(counts) + 1), seconds=20)
             counts.append(server.connections() - before)
     # Each node: four for commands; the reader also one for each of 16 shards.
     assert max(counts) <= 4 + 4 + 16

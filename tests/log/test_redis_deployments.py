@@ -14,7 +14,7 @@ from tests.log.redis_server import RedisServer, redis_cluster, redis_sentinel, r
 from tests.puppet import Puppet
 from tests.waiting import until
 
-from dazi.errors import ConfigError, StoreUnavailable
+from dazi.errors import ConfigError, StoreUnavailable, Unavailable
 from dazi.events import Done, Started, Text
 from dazi.log import Draft, Record
 from dazi.log.redis import RedisLog
@@ -156,3 +156,27 @@ async def test_a_clusters_master_is_lost_in_mid_answer() -> None:
 
         addresses = ",".join(f"127.0.0.1:{server.port}" for server in servers)
         await goes_on(f"redis+cluster://{addresses}", master_of)
+
+
+async def test_beyond_its_capacity_new_logs_are_refused_and_what_stands_goes_on() -> None:
+    with redis_server() as server:
+        log = RedisLog.from_url(server.url, max_bytes=1)
+        opened = await log.create(Draft("me", Started(secrets.token_hex(16), "m", 1)))
+        await log.sweep()
+        with pytest.raises(Unavailable) as told:
+            await log.create(Draft("me", Started(secrets.token_hex(16), "m", 1)))
+        assert (told.value.code, told.value.status) == ("log_full", 503)
+        await log.append(opened.generation, (Text("a", 1),), previous=1, epoch=1)
+        await log.end(opened.generation, Done("stop"))
+        log._max_bytes = 2**40
+        await log.create(Draft("me", Started(secrets.token_hex(16), "m", 1)))
+        await log.close()
+
+
+@pytest.mark.full
+async def test_a_clusters_memory_is_that_of_all_its_masters() -> None:
+    with redis_cluster() as servers:
+        log = RedisLog.from_url(f"redis+cluster://127.0.0.1:{servers[0].port}", max_bytes=1)
+        await log.sweep()
+        assert log._used > 2 * 500_000
+        await log.close()

@@ -13,8 +13,8 @@ from tests.log.contract import covers_all, fold
 from tests.puppet import Acting, Play, Puppet, Scripted
 from tests.waiting import until
 
-from dazi.errors import ConfigError, Conflict, DaziError, NotFound, Unavailable, UpstreamError
-from dazi.events import Aborted, Done, End, Event, Failed, Started, Text, Usage
+from dazi.errors import ConfigError, Conflict, DaziError, GenerationError, NotFound, Unavailable, UpstreamError
+from dazi.events import Aborted, Done, End, Event, Failed, Started, Text, Usage, status_of
 from dazi.log import START, Cursor, Draft, Opened, Page, Record
 from dazi.log.memory import MemoryLog
 from dazi.service import Gateway, Limits
@@ -393,6 +393,47 @@ async def test_too_much_is_too_long() -> None:
     assert isinstance(end, Failed)
     assert (end.code, end.retryable) == ("too_long", False)
     assert said(page) == "12345678"
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [(Limits(owner_characters=20_000), "owner_limit"), (Limits(total_characters=20_000), "memory_limit")],
+)
+async def test_together_running_answers_hold_no_more_than_is_allowed(limits: Limits, code: str) -> None:
+    puppet = Puppet()
+    gateway = Gateway(MemoryLog(), {"m": puppet}, limits=limits)
+    opened = [await gateway.start("me", PROMPT) for _ in range(2)]
+    plays = [await puppet.play() for _ in opened]
+    plays[0].say("a" * 16_000)
+    plays[1].say("b" * 3_000)
+    with pytest.raises(GenerationError) as caught:
+        plays[1].say("c" * 3_000)
+    assert (caught.value.code, caught.value.retryable) == (code, True)
+    with pytest.raises(Unavailable) as refused:
+        await gateway.start("me", PROMPT)
+    assert refused.value.code == code
+    plays[0].finish()
+    plays[1].finish()  # though room is there now, what was cut does not look finished
+    for one, text in zip(opened, ("a" * 16_000, "b" * 3_000), strict=True):
+        await gateway.ended("me", one.generation)
+        assert (await gateway.answer("me", one.generation))[0].text == text
+    assert [status_of((await gateway.read("me", one.generation)).end) for one in opened] == ["done", "failed"]
+    await gateway.start("me", PROMPT)
+    await gateway.close()
+
+
+async def test_an_owner_at_its_limit_is_in_nobodys_way() -> None:
+    puppet = Puppet()
+    gateway = Gateway(MemoryLog(), {"m": puppet}, limits=Limits(owner_characters=5))
+    await gateway.start("me", PROMPT)
+    (await puppet.play()).say("12345")
+    opened = await gateway.start("another", PROMPT)
+    play = await puppet.play()
+    play.say("12345")
+    play.finish()
+    await gateway.ended("another", opened.generation)
+    assert isinstance((await gateway.read("another", opened.generation)).end, Done)
+    await gateway.close()
 
 
 async def test_too_much_is_too_long_also_when_the_upstream_looks_away() -> None:

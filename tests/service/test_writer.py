@@ -13,9 +13,14 @@ from dazi.errors import GenerationError, OutOfOrder
 from dazi.events import Answer, Event, Reasoning, Started, Text, ToolCall
 from dazi.log import Draft
 from dazi.log.memory import MemoryLog
+from dazi.service.budget import Budget, Share
 from dazi.service.writer import Writer
 
 LIMIT = 10_000
+
+
+def share(limit: int) -> Share:
+    return Share(Budget(per_owner=0, total=10 * LIMIT), "owner", limit=limit)
 
 
 class Desk:
@@ -26,7 +31,7 @@ class Desk:
         opened = asyncio.run(self.log.create(Draft("owner", Started("g", "m", 1))))
         self.events: list[Event] = []
         self.log.observe("g", lambda record: self.events.append(record.event))
-        self.writer = Writer(self.log, "g", opened.epoch, limit=limit)
+        self.writer = Writer(self.log, "g", opened.epoch, share=share(limit))
 
     @property
     def answer(self) -> Answer:
@@ -215,7 +220,7 @@ def test_calls_without_arguments_cannot_go_on_for_ever() -> None:
 
 def test_two_writers_of_one_log_cannot_both_write() -> None:
     desk = Desk()
-    other = Writer(desk.log, "g", 1, limit=LIMIT)
+    other = Writer(desk.log, "g", 1, share=share(LIMIT))
     desk.writer.text("a")
     with pytest.raises(OutOfOrder):
         other.text("b")

@@ -512,6 +512,16 @@ async def too_many(serve: Serve, puppet: Puppet, _: pytest.MonkeyPatch) -> httpx
     return await served.client.post("/v1/generations", json=HELLO)
 
 
+def over(**limits: int) -> Provoke:
+    async def provoke(serve: Serve, puppet: Puppet, _: pytest.MonkeyPatch) -> httpx.Response:
+        served = await serve({"m": puppet}, limits=Limits(**limits))
+        await begin(served)
+        (await puppet.play()).say("12")
+        return await served.client.post("/v1/generations", json=HELLO)
+
+    return provoke
+
+
 async def full(serve: Serve, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
     served = await serve({"m": puppet})
     await begin(served)
@@ -553,9 +563,11 @@ PROVOCATIONS: dict[str, Provoke] = {
     "shutting_down": closing,
     "too_many_generations": too_many,
     "log_full": full,
+    "owner_limit": over(owner_characters=2),
+    "memory_limit": over(total_characters=2),
 }
 # A backend's own: shown where that backend is tested.
-ELSEWHERE = {"not_possible"}
+ELSEWHERE = {"not_possible", "too_many_probes"}
 
 
 def documented() -> dict[str, int]:
@@ -579,7 +591,7 @@ async def test_a_refusal_has_its_code_status_value_and_remedy(
     assert response.headers["content-type"] == "application/json"
     assert error["message"].endswith(".")
     assert error["remedy"].endswith((".", "?"))
-    assert error["retryable"] == (response.status_code == 503)
+    assert error["retryable"] == (response.status_code in {429, 503})
     assert error.keys() <= {"code", "message", "remedy", "status", "retryable", "param", "retry_after"}
     assert response.headers.get("retry-after") == (str(error["retry_after"]) if "retry_after" in error else None)
     assert SECRET not in caplog.text + response.text

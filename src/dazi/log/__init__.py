@@ -174,6 +174,16 @@ class Restores(Protocol):
         ...
 
 
+@runtime_checkable
+class Degrades(Protocol):
+    """The power of a log that keeps what is begun in memory while its store cannot be reached."""
+
+    @property
+    def undurable(self) -> str:
+        """Why that is so now; "" where it is not."""
+        ...
+
+
 class Summary(Struct, frozen=True):
     """One log, as the operator's list shows it. `created` is in Unix seconds; nothing of what was said is in it."""
 

@@ -247,6 +247,10 @@ class MemoryLog:
             raise Unknown(key)
         return Opened(generation, _EPOCH, created=False, fingerprint=self._logs[generation].draft.fingerprint)
 
+    def knows(self, generation: str) -> bool:
+        """Whether this log is here."""
+        return generation in self._logs
+
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         self._check(generation, previous, epoch)

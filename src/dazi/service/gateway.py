@@ -11,8 +11,23 @@ from contextlib import contextmanager, suppress
 
 from dazi.errors import Closed, ConfigError, Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
-from dazi.log import START, AppendsNow, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record, Restores, Shelf
+from dazi.log import (
+    START,
+    AppendsNow,
+    Cursor,
+    Degrades,
+    Draft,
+    Leases,
+    Log,
+    Observer,
+    Opened,
+    Page,
+    Record,
+    Restores,
+    Shelf,
+)
 from dazi.service.batch import Batches
+from dazi.service.budget import Budget
 from dazi.service.keeper import Keeper
 from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.views import fold
@@ -45,6 +60,7 @@ class Gateway:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         patience, window = self._limits.patience, self._limits.window
         self._batches = None if isinstance(log, AppendsNow) else Batches(log, window=window, patience=patience)
+        self._budget = Budget(per_owner=self._limits.owner_characters, total=self._limits.total_characters)
         self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
         # How many logs are being made now: each is a generation that will run in a moment.
         self._creating = 0
@@ -107,10 +123,17 @@ class Gateway:
         """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
         if self._closing:
             raise _shutting_down()
-        if self._keeper is not None and self._keeper.trouble:
+        if self._keeper is not None and self._keeper.trouble and not isinstance(self._log, Degrades):
             raise _store_unavailable(self._keeper.trouble)
         with _told(), suppress(Unknown):
             await self._log.find("", "")
+
+    @property
+    def undurable(self) -> str:
+        """Why new generations are kept in memory alone, where the operator chose that; "" where they are not."""
+        if not isinstance(self._log, Degrades):
+            return ""
+        return self._log.undurable or (self._keeper.trouble if self._keeper else "")
 
     def on_closing(self, farewell: Callable[[], None]) -> None:
         """Call `farewell` when `close` begins to wait, and when it has waited."""
@@ -132,6 +155,7 @@ class Gateway:
                 return _same_request(await self._find(owner, key), fingerprint)
         upstream = self._upstream_of(prompt.model)
         self._check_room()
+        self._budget.check(owner)
         started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
         draft = Draft(owner, started, key=key, fingerprint=fingerprint)
         opened = await self._create(draft)
@@ -141,7 +165,8 @@ class Gateway:
             # The goodbye began meanwhile, and may be over.
             await self._end_lost(opened.generation)
             raise _shutting_down()
-        self._launch(Runner(self._log, draft, opened, limits=self._limits, batches=self._batches), upstream, prompt)
+        runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
+        self._launch(runner, upstream, prompt)
         return opened
 
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:

@@ -18,6 +18,7 @@ from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unk
 from dazi.events import Aborted, Done, End, Failed
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches, persist
+from dazi.service.budget import Budget, Share
 from dazi.service.writer import Writer
 from dazi.upstream import Prompt, Upstream
 
@@ -32,12 +33,15 @@ _STORE_LOST = Failed("store_lost", "The answer could not be stored any more.", r
 class Limits:
     """What one generation, and all of this process together, may take.
 
-    `characters`: text, reasoning and tool arguments of one generation. `seconds`: its length. `running`: generations
+    `characters`: text, reasoning and tool arguments of one generation; `owner_characters` of all that run for one owner (0: no
+    limit of their own), `total_characters` of all that run. `seconds`: its length. `running`: generations
     at once. `window`: seconds for which pieces are gathered where storing takes time. `patience`: seconds for which
     a store that cannot be reached is tried until the generation is given up.
     """
 
     characters: int = 4 * 1024 * 1024
+    owner_characters: int = 0
+    total_characters: int = 256 * 1024 * 1024
     seconds: float = 3600
     running: int = 10_000
     window: float = 0.005
@@ -52,17 +56,21 @@ class Runner:
         draft: what its log was made of.
         opened: its log, and the lease to write it.
         limits: see `Limits`.
+        budget: of this process.
         batches: of this process, where the log takes time.
     """
 
-    def __init__(self, log: Log, draft: Draft, opened: Opened, *, limits: Limits, batches: Batches | None) -> None:
+    def __init__(
+        self, log: Log, draft: Draft, opened: Opened, *, limits: Limits, budget: Budget, batches: Batches | None
+    ) -> None:
         self.epoch = opened.epoch
         self.generation = opened.generation
         self.draft = draft
         self._log = log
         self._limits = limits
         self._batch = None if batches is None else Batch(batches, draft, opened, self._refused)
-        self._writer = Writer(self._sink(), opened.generation, opened.epoch, limit=limits.characters)
+        self._share = Share(budget, draft.owner, limit=limits.characters)
+        self._writer = Writer(self._sink(), opened.generation, opened.epoch, share=self._share)
         self._unwatch: Callable[[], None] = lambda: None
         # How the log ends if the task is cancelled; None once that is not for this runner to say.
         self._end: End | None = LOST
@@ -132,7 +140,10 @@ class Runner:
             # Cancelled by anybody but the log's own end, the loop's shutdown say, the end is still told.
             self._unwatch()
             self._is_ending = True
-            await self._tell_end()
+            try:
+                await self._tell_end()
+            finally:
+                self._share.release()
 
     async def _has_ended(self) -> bool:
         """Whether another node ended the log after it was made, and before this one observed it."""

@@ -7,9 +7,9 @@ reader that keeps up, before the call returns: there is no task on the way of a 
 
 from __future__ import annotations
 
-from dazi.errors import GenerationError
 from dazi.events import Piece, Reasoning, Text, ToolCall, utf16_length
 from dazi.log import AppendsNow
+from dazi.service.budget import Share
 
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
@@ -51,15 +51,16 @@ class Writer:
         log: where to.
         generation: whose log.
         epoch: the lease this writer holds.
-        limit: characters of text, reasoning and tool arguments together.
+        share: how many characters of text, reasoning and tool arguments together it may say.
     """
 
-    def __init__(self, log: AppendsNow, generation: str, epoch: int, *, limit: int) -> None:
+    def __init__(self, log: AppendsNow, generation: str, epoch: int, *, share: Share) -> None:
         self._append = log.append_nowait
         self._generation = generation
         self._epoch = epoch
-        self._room = limit
-        self._limit = limit
+        self._share = share
+        # Characters that may be said before another block of the share is needed.
+        self._room = 0
         self._position = 1
         self._n = 0
         self._reasoning_n = 0
@@ -109,7 +110,5 @@ class Writer:
         self._position += 1
 
     def _check_room(self) -> None:
-        if self._room < 0:
-            raise GenerationError(
-                "too_long", f"The answer is longer than this gateway's limit of {self._limit} characters."
-            )
+        while self._room < 0:
+            self._room += self._share.grow()

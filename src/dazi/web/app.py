@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from dazi import settings as configuration
 from dazi.errors import ConfigError
 from dazi.log import Log
+from dazi.log.fallback import Durable, beside_memory
 from dazi.log.memory import MEMORY, MemoryLog
 from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway, Limits
@@ -37,6 +38,9 @@ MAX_BODY = 8 * 1024 * 1024
 # How much of the time in which a dead process's generations shall be ended is its lease: a sixth of that goes by between two
 # sweeps, and the rest is for the sweep itself.
 _LEASE_OF_PROMISE = 0.8
+# Seconds for which pieces are gathered, by log: a commit to a file is one for all of them, an append to Redis one for each generation,
+# so there waiting for the next token pays (docs/durability.md has the figures).
+_WINDOWS = {"sqlite": 0.005, "redis": 0.03}
 
 
 class App:
@@ -107,14 +111,31 @@ def create_app(
     """
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
-    limits = limits or Limits(running=settings.running, window=settings.window, patience=settings.patience)
-    return App(Gateway(log_of(settings), upstreams, limits=limits), settings)
+    return App(Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings)), settings)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Make the limits that the settings name."""
+    auto = next((seconds for scheme, seconds in _WINDOWS.items() if settings.log.startswith(scheme)), 0.0)
+    return Limits(
+        running=settings.running,
+        characters=settings.max_answer,
+        owner_characters=settings.max_owner,
+        total_characters=settings.max_total,
+        window=auto if settings.window == "auto" else settings.window,
+        patience=settings.patience,
+    )
 
 
 def log_of(settings: Settings) -> Log:
     """Make the log that the settings name; it has to be opened, if it can be. Raises `ConfigError`."""
     if settings.log == "memory://":
         return MemoryLog(ttl=settings.ttl, max_bytes=settings.capacity or MEMORY)
+    durable = _durable(settings)
+    return beside_memory(durable, MemoryLog(ttl=settings.ttl)) if settings.undurable else durable
+
+
+def _durable(settings: Settings) -> Durable:
     lease = settings.lease * _LEASE_OF_PROMISE
     if settings.log.startswith("sqlite:"):
         path = settings.log.removeprefix("sqlite:///")
@@ -123,7 +144,7 @@ def log_of(settings: Settings) -> Log:
         from dazi.log.redis import RedisLog  # noqa: PLC0415  # its client is an extra
     except ImportError as error:
         raise ConfigError(f"log='redis://…' needs {error.name}: pip install 'dazi[redis]'.") from None
-    return RedisLog.from_url(settings.log, ttl=settings.ttl, lease=lease)
+    return RedisLog.from_url(settings.log, ttl=settings.ttl, lease=lease, max_bytes=settings.capacity)
 
 
 def _upstream(model: Upstream | Answerer) -> Upstream:

@@ -30,9 +30,9 @@ class Operations:
     async def ready(self, _call: Call) -> Reply:
         """Tell whether new starts are taken."""
         await self._desk.gateway.check()
-        return json_reply(
-            200, {"status": "ready", "running": self._desk.gateway.running, "readers": len(self._desk.readers)}
-        )
+        gateway = self._desk.gateway
+        facts = {"status": "ready", "running": gateway.running, "readers": len(self._desk.readers)}
+        return json_reply(200, {**facts, "undurable": gateway.undurable} if gateway.undurable else facts)
 
     async def login(self, call: Call) -> Reply:
         """Give a cookie for a key."""

@@ -10,10 +10,10 @@ from contextlib import suppress
 from itertools import chain
 from typing import Self
 
-from dazi.errors import Closed, OutOfOrder, Unknown
-from dazi.events import Aborted, End, Failed, Piece, status_of
+from dazi.errors import Closed, Unavailable, Unknown
+from dazi.events import Aborted, End, Failed, Piece
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
-from dazi.log.redis import entries, scripts
+from dazi.log.redis import answers, entries, scripts
 from dazi.log.redis.followers import Followers
 from dazi.log.redis.places import SHARDS, Places, check, digest, is_id, placed, shard_of, shard_of_key
 from dazi.log.redis.store import Argument, Notice, Reply, Store
@@ -54,12 +54,23 @@ class RedisLog:
         lease: seconds after which a writer that does not renew is taken for lost.
         prefix: what every key begins with.
         recheck: seconds between two looks for what no notice told of.
+        max_bytes: of Redis's memory, as seen at the last sweep, beyond which new logs are refused; 0 for no limit.
     """
 
     def __init__(
-        self, store: Store, *, ttl: float = 86_400, lease: float = 10, prefix: str = "dazi", recheck: float = 1
+        self,
+        store: Store,
+        *,
+        ttl: float = 86_400,
+        lease: float = 10,
+        prefix: str = "dazi",
+        recheck: float = 1,
+        max_bytes: float = 0,
     ) -> None:
         self._store = store
+        self._max_bytes = max_bytes
+        # What Redis used at the last sweep.
+        self._used = 0
         self._ttl = int(ttl * 1000)
         self._lease = lease
         self._places = Places(prefix)
@@ -70,10 +81,17 @@ class RedisLog:
 
     @classmethod
     def from_url(
-        cls, url: str, *, ttl: float = 86_400, lease: float = 10, prefix: str = "dazi", recheck: float = 1
+        cls,
+        url: str,
+        *,
+        ttl: float = 86_400,
+        lease: float = 10,
+        prefix: str = "dazi",
+        recheck: float = 1,
+        max_bytes: float = 0,
     ) -> Self:
         """Make a log of a URL; see `Store.from_url` for its forms. Connects when first used. Raises `ConfigError`."""
-        return cls(Store.from_url(url), ttl=ttl, lease=lease, prefix=prefix, recheck=recheck)
+        return cls(Store.from_url(url), ttl=ttl, lease=lease, prefix=prefix, recheck=recheck, max_bytes=max_bytes)
 
     @property
     def lease(self) -> float:
@@ -92,6 +110,7 @@ class RedisLog:
 
     async def create(self, draft: Draft) -> Opened:
         """Store `started` at position 1, or find the log that (owner, key) already stands for."""
+        self._check_room()
         draft, shard = placed(draft)
         generation, started = draft.started.generation, draft.started
         keys = self._places.keys(shard, generation, "leases", "expiry", "shelf", owner=draft.owner)
@@ -150,7 +169,7 @@ class RedisLog:
                 writer.crc32 = before if batch.n is None else after
                 return
             if answer != b"crc":
-                raise _refusal(generation, answer, facts, got=f"{epoch}-{previous}")
+                raise answers.refusal(generation, answer, facts, got=f"{epoch}-{previous}")
             writer.crc32 = int(facts[0])
 
     async def end(self, generation: str, end: End) -> Record:
@@ -169,7 +188,7 @@ class RedisLog:
                 *(generation, value, secrets.token_hex(8), self._ttl, int(lost)),
             )
             if answer != b"stored":
-                raise _refusal(generation, answer, facts, got="an end")
+                raise answers.refusal(generation, answer, facts, got="an end")
             epoch, position, n, crc32 = map(int, facts)
             record = Record(epoch, position - 1, position, entries.stamped(value, n, crc32))
             records = (record,)
@@ -184,7 +203,7 @@ class RedisLog:
         check(generation)
         keys = self._places.keys(shard_of(generation), generation)
         reply = await self._store.call(scripts.READ, keys, after.epoch, after.position)
-        page = _page(generation, reply, after)
+        page = answers.page(generation, reply, after)
         self._remember(generation, page.head)
         return page
 
@@ -221,6 +240,8 @@ class RedisLog:
 
     async def sweep(self) -> tuple[str, ...]:
         """End every log whose lease ran out, and forget what has expired; returns those that it ended."""
+        if self._max_bytes:
+            self._used = await self._store.used()
         due = await asyncio.gather(*(self._due(shard) for shard in range(SHARDS)))
         swept = await asyncio.gather(*(self._lose(generation) for some in due for generation in some))
         return tuple(generation for generation in swept if generation)
@@ -263,7 +284,7 @@ class RedisLog:
         batch = entries.batch(pieces, 1)
         answer, *facts = await self._store.call(scripts.RESTORE, keys, *self._restored(draft, batch, epoch))
         if answer != b"stored":
-            raise _refusal(generation, answer, facts, got=f"{epoch}-{batch.last}")
+            raise answers.refusal(generation, answer, facts, got=f"{epoch}-{batch.last}")
         self._writer_of(generation).crc32 = batch.crc32(0)
         self._remember(generation, Cursor(epoch, batch.last))
 
@@ -284,7 +305,7 @@ class RedisLog:
         name = "shelf" if owner is None else f"owner:{digest(owner)}"
         rows = await asyncio.gather(*(self._rows(shard, name, limit) for shard in range(SHARDS)))
         newest = sorted((row for some in rows for row in some), key=lambda row: float(row[5]), reverse=True)
-        return tuple(_summary(row) for row in newest[:limit])
+        return tuple(answers.summary(row) for row in newest[:limit])
 
     async def _rows(self, shard: int, name: str, limit: int) -> Rows:
         rows: Rows = await self._store.call(
@@ -331,6 +352,15 @@ class RedisLog:
     def _lease_ms(self) -> int:
         return int(self._lease * 1000)
 
+    def _check_room(self) -> None:
+        if self._max_bytes and self._used >= self._max_bytes:
+            raise Unavailable(
+                f"Redis is full: {self._used} bytes, limit {self._max_bytes}.",
+                remedy="Try again when some answers have expired, or raise the limit.",
+                code="log_full",
+                retry_after=60,
+            )
+
     def _writer_of(self, generation: str) -> _Writer:
         writer = self._writers.setdefault(generation, _Writer())
         _bound(self._writers)
@@ -345,42 +375,3 @@ class RedisLog:
 def _bound(remembered: OrderedDict[str, _Writer] | OrderedDict[str, Cursor]) -> None:
     if len(remembered) > _REMEMBERED:
         remembered.popitem(last=False)
-
-
-def _refusal(generation: str, answer: bytes, facts: Sequence[bytes], *, got: str) -> Closed | OutOfOrder | Unknown:
-    match answer:
-        case b"closed" | b"held":
-            return Closed(generation)
-        case b"order":
-            return OutOfOrder(generation, expected=f"{facts[0].decode()}-{facts[1].decode()}", got=got)
-        case _:
-            return Unknown(generation)
-
-
-def _page(generation: str, reply: Reply, after: Cursor) -> Page:
-    if not reply:
-        raise Unknown(generation)
-    matched, names, values, owner, epoch, position, value, end_epoch, n, crc32 = reply
-    head = Cursor(int(end_epoch or epoch), int(position))
-    end = None
-    if value:
-        end = Record(head.epoch, head.position - 1, head.position, entries.stamped(value, int(n), int(crc32)))
-    return Page(
-        owner=owner.decode(),
-        head=head,
-        end=end.event if end else None,  # type: ignore[arg-type]  # of this record's event that is known
-        matched=bool(matched),
-        records=entries.records_of((names, values), int(epoch), after.position if matched else 0, end),
-    )
-
-
-def _summary(row: Sequence[bytes]) -> Summary:
-    owner, model, created, position, value = row[:5]
-    return Summary(
-        generation=row[6].decode(),
-        owner=owner.decode(),
-        model=model.decode(),
-        created=int(created),
-        status=status_of(entries.stamped(value, 0, 0) if value else None),
-        position=int(position),
-    )

@@ -158,6 +158,16 @@ class Store:
         entries = (reply[0][1] if isinstance(reply, list) else next(iter(reply.values())))[-_NOTICES_AT_ONCE:]
         return entries[-1][0].decode(), [(fields[0].decode(), int(fields[1])) for _, fields in entries if fields]
 
+    async def used(self) -> int:
+        """Tell how many bytes Redis uses, all masters of a cluster together. Raises `StoreUnavailable`."""
+        try:
+            if isinstance(self._client, RedisCluster):
+                told = await self._client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+                return sum(int(of_node["used_memory"]) for of_node in told.values())
+            return int((await self._client.info("memory"))["used_memory"])
+        except _FAULTS as error:
+            raise _unavailable(error) from error
+
     def _enqueue(self, call: Call) -> None:
         self._waiting.append(call)
         if len(self._waiting) == 1 or len(self._waiting) >= _TOGETHER:
