@@ -24,7 +24,7 @@ from dazi.errors import ConfigError
 _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
 # Not a setting of the gateway: the key with which `dazi chat` and `dazi tail` knock at one.
 _CLIENTS_KEY = "DAZI_API_KEY"
-_SECRETS = frozenset({"api_keys", "upstream_key"})
+_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key"})
 _LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
 
 # Where generations can be kept: the beginnings of URLs, and how the rest goes on.
@@ -54,7 +54,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
     of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
-    with it. `running`: generations at once in one process.
+    with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
+    whether `/admin` may show answers. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +82,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     grace: Annotated[float, Meta(ge=0, le=86_400)] | Literal["keep"] = 5.0
     coalesce: Annotated[float, Meta(ge=0, le=1)] = 0.0
     running: Annotated[int, Meta(ge=1)] = 10_000
+    admin_key: str = ""
+    admin_shows_text: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
 
 @dataclass(frozen=True, slots=True)

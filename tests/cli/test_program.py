@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
-COMMANDS = ("serve", "chat", "tail", "config", "admin")
+COMMANDS = ("serve", "chat", "tail", "config", "doctor", "admin")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], []])

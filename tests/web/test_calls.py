@@ -529,6 +529,11 @@ async def full(serve: Serve, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) ->
     return await served.client.post("/v1/generations", json=HELLO)
 
 
+async def no_admin_key(serve: Serve, puppet: Puppet, _: pytest.MonkeyPatch) -> httpx.Response:
+    served = await serve({"m": puppet}, settings=Settings(api_keys=(ALICE,)))
+    return await served.client.get("/metrics", headers=bearer(ALICE))
+
+
 def breaking(error: Exception) -> Provoke:
     async def provoke(serve: Serve, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
         served = await serve({"m": puppet})
@@ -565,8 +570,9 @@ PROVOCATIONS: dict[str, Provoke] = {
     "log_full": full,
     "owner_limit": over(owner_characters=2),
     "memory_limit": over(total_characters=2),
+    "admin_closed": no_admin_key,
 }
-# A backend's own: shown where that backend is tested.
+# A backend's own, and the probes': shown where those are tested.
 ELSEWHERE = {"not_possible", "too_many_probes"}
 
 

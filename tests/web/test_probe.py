@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from tests.conftest import Serve, Served
 from tests.waiting import until
 
@@ -53,6 +54,15 @@ async def test_a_finished_one_is_too_for_its_owner_alone(serve: Serve) -> None:
     assert (await served.client.get(f"/v1/probe/{probe}", headers=mine)).json()["status"] == "finished"
     assert (await served.client.get(f"/v1/probe/{probe}", headers=theirs)).status_code == 404
     assert (await served.client.get("/v1/probe?ticks=0")).status_code == 401
+
+
+async def test_few_run_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dazi.web.probe._MOST_AT_ONCE", 1)
+    async with served.client.stream("GET", "/v1/probe?ticks=0&silence=60") as response:
+        await anext(response.aiter_lines())
+        refused = await served.client.get("/v1/probe")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_probes")
+    assert refused.headers["retry-after"] == "5"
 
 
 async def test_an_unknown_option_is_named(served: Served) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -15,10 +14,10 @@ from typing import Annotated
 
 import uvicorn
 from rich.console import Console
-from rich.logging import RichHandler
 from typer import Option
 
 from dazi import settings as configuration
+from dazi.cli.logs import set_up_logging
 from dazi.cli.workers import Supervisor, read_order
 from dazi.errors import ConfigError
 from dazi.log.sqlite import SqliteLog
@@ -70,7 +69,7 @@ def serve(  # noqa: PLR0913  # one parameter a flag
         "drain": drain,
     }
     settings = configuration.load(flags, file=config).settings
-    _set_up_logging()
+    set_up_logging(settings, console)
     app = create_app(settings=settings)
     asyncio.run(_try_log(settings))
     with _listening(settings) as listener:
@@ -86,15 +85,9 @@ def work() -> None:
     order = read_order()
     # A group of its own: Ctrl-C reaches the supervisor alone, which passes it on once.
     os.setpgid(0, 0)
-    _set_up_logging()
+    set_up_logging(order.settings, console)
     with socket.socket(fileno=order.listener) as listener:
         Server(create_app(settings=order.settings), order.settings, parent=order.supervisor).run(sockets=[listener])
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
-    )
 
 
 async def _try_log(settings: Settings) -> None:

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import msgspec
+from prometheus_client.multiprocess import mark_process_dead
 
 from dazi.errors import ConfigError
 from dazi.settings import Settings
@@ -60,14 +62,17 @@ class _Slot:
         self._next = 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
-    def look(self, *, is_leaving: bool) -> None:
-        """Start a worker if there should be one, or take note that it has gone."""
+    def look(self, *, is_leaving: bool) -> int | None:
+        """Start a worker if there should be one, or take note that it has gone; returns the one that has."""
         now = time.monotonic()
         if self.process is None:
             if not is_leaving and now >= self._next:
                 self.process, self._born = self._start(), now
         elif (status := self.process.poll()) is not None:
-            self._bury(self.process.pid, status, now, is_leaving=is_leaving)
+            gone = self.process.pid
+            self._bury(gone, status, now, is_leaving=is_leaving)
+            return gone
+        return None
 
     def _bury(self, pid: int, status: int, now: float, *, is_leaving: bool) -> None:
         self.process = None
@@ -96,12 +101,17 @@ class Supervisor:
         self._listener = listener
         self._patience = settings.drain + _GRACE
         self._slots = [_Slot(self._start) for _ in range(settings.workers)]
+        self._numbers = ""
         # Signals that came, and those that were passed on.
         self._signals = 0
         self._passed = 0
 
     def run(self) -> None:
         """Run until the last worker has gone."""
+        with TemporaryDirectory(prefix="dazi-metrics-") as self._numbers:
+            self._run()
+
+    def _run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._take_note)
         until = float("inf")
@@ -112,7 +122,8 @@ class Supervisor:
             if time.monotonic() > until:
                 self._kill()
             for slot in self._slots:
-                slot.look(is_leaving=self._passed > 0)
+                if (gone := slot.look(is_leaving=self._passed > 0)) is not None:
+                    mark_process_dead(gone, self._numbers)  # type: ignore[no-untyped-call]  # it has no types
             time.sleep(_LOOK)
 
     def _take_note(self, _number: int, _frame: FrameType | None) -> None:
@@ -132,7 +143,11 @@ class Supervisor:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(  # noqa: S603  # ourselves
-            _COMMAND, stdin=subprocess.PIPE, pass_fds=(self._listener.fileno(),)
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            pass_fds=(self._listener.fileno(),),
+            # Where prometheus-client keeps the numbers of all workers, so that each can tell everybody's.
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self._numbers},
         )
         assert process.stdin is not None  # noqa: S101  # it was asked for
         with process.stdin as pipe:

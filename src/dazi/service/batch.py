@@ -9,12 +9,14 @@ refuses every further piece. What waits is bounded by what a generation may say.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from dazi.errors import Closed, LogError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import Piece
 from dazi.log import Draft, Log, Opened, Restores
+from dazi.service.telemetry import SILENT, Telemetry
 
 # Seconds between two attempts at a store that cannot be reached: the first, and the longest.
 _FIRST_PAUSE = 0.05
@@ -51,10 +53,12 @@ class Batches:
         log: where to.
         window: seconds for which pieces are gathered.
         patience: seconds for which a store that cannot be reached is tried.
+        telemetry: who is told how long storing takes.
     """
 
-    def __init__(self, log: Log, *, window: float, patience: float) -> None:
+    def __init__(self, log: Log, *, window: float, patience: float, telemetry: Telemetry = SILENT) -> None:
         self.log = log
+        self.telemetry = telemetry
         self.patience = patience
         self._window = window
         self._due: list[Batch] = []
@@ -141,7 +145,9 @@ class Batch:
     async def _store(self) -> None:
         pieces = tuple(self._pieces)
         self._pieces.clear()
+        began = time.monotonic()
         if await self._is_taken(self._append(pieces)):
+            self._batches.telemetry.stored(time.monotonic() - began, len(pieces))
             self._position += len(pieces)
             if self._restores is not None:
                 self._stored += pieces

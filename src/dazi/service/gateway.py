@@ -6,10 +6,11 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-from dazi.errors import Closed, ConfigError, Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
+from dazi.errors import Closed, ConfigError, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
 from dazi.log import (
     START,
@@ -25,11 +26,14 @@ from dazi.log import (
     Record,
     Restores,
     Shelf,
+    Summary,
 )
 from dazi.service.batch import Batches
 from dazi.service.budget import Budget
 from dazi.service.keeper import Keeper
+from dazi.service.refusals import not_found, same_request, shutting_down, store_unavailable, told
 from dazi.service.runner import LOST, Limits, Runner
+from dazi.service.telemetry import SILENT, Beginning, Telemetry
 from dazi.service.views import fold
 from dazi.upstream import Lifecycle, Prompt, Upstream
 
@@ -37,8 +41,15 @@ from dazi.upstream import Lifecycle, Prompt, Upstream
 _RELEASE = 5.0
 # Seconds of one wait for an end; only how often the waiting looks up from it.
 _LONG_WAIT = 60.0
-# Seconds after which a client may ask again for what the store did not give.
-_RETRY_STORE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A generation that runs here: how it began, how many pieces have come, and how many read it."""
+
+    beginning: Beginning
+    pieces: int
+    readers: int
 
 
 class Gateway:
@@ -48,18 +59,29 @@ class Gateway:
         log: where generations are kept; opened and closed with the gateway, if it can be.
         models: the upstream behind each model name, the default first.
         limits: see `Limits`.
+        telemetry: who is told what runs here.
     """
 
-    def __init__(self, log: Log, models: Mapping[str, Upstream], *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        models: Mapping[str, Upstream],
+        *,
+        limits: Limits | None = None,
+        telemetry: Telemetry = SILENT,
+    ) -> None:
         if not models:
             raise ConfigError("A gateway needs at least one model. Give it one, for instance {'demo': DemoUpstream()}.")
         self._log = log
         self._models = dict(models)
         self._limits = limits or Limits()
+        self._telemetry = telemetry
         self._running: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         patience, window = self._limits.patience, self._limits.window
-        self._batches = None if isinstance(log, AppendsNow) else Batches(log, window=window, patience=patience)
+        self._batches = (
+            None if isinstance(log, AppendsNow) else Batches(log, window=window, patience=patience, telemetry=telemetry)
+        )
         self._budget = Budget(per_owner=self._limits.owner_characters, total=self._limits.total_characters)
         self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
         # How many logs are being made now: each is a generation that will run in a moment.
@@ -89,6 +111,13 @@ class Gateway:
     def running(self) -> int:
         """How many generations run now."""
         return len(self._running)
+
+    def present(self) -> list[Presence]:
+        """Tell what runs here now."""
+        return [
+            Presence(runner.beginning, runner.position - 1, self._readers[generation])
+            for generation, runner in self._running.items()
+        ]
 
     async def open(self) -> None:
         """Make the log and every upstream ready. Raises `ConfigError` if one cannot be."""
@@ -122,10 +151,10 @@ class Gateway:
     async def check(self) -> None:
         """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
         if self._closing:
-            raise _shutting_down()
+            raise shutting_down()
         if self._keeper is not None and self._keeper.trouble and not isinstance(self._log, Degrades):
-            raise _store_unavailable(self._keeper.trouble)
-        with _told(), suppress(Unknown):
+            raise store_unavailable(self._keeper.trouble)
+        with told(), suppress(Unknown):
             await self._log.find("", "")
 
     @property
@@ -152,7 +181,7 @@ class Gateway:
         """
         if key is not None:
             with suppress(Unknown):
-                return _same_request(await self._find(owner, key), fingerprint)
+                return same_request(await self._find(owner, key), fingerprint)
         upstream = self._upstream_of(prompt.model)
         self._check_room()
         self._budget.check(owner)
@@ -160,21 +189,21 @@ class Gateway:
         draft = Draft(owner, started, key=key, fingerprint=fingerprint)
         opened = await self._create(draft)
         if not opened.created:
-            return _same_request(opened, fingerprint)
+            return same_request(opened, fingerprint)
         if self._closing:
             # The goodbye began meanwhile, and may be over.
             await self._end_lost(opened.generation)
-            raise _shutting_down()
+            raise shutting_down()
         runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
         self._launch(runner, upstream, prompt)
         return opened
 
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `NotFound`."""
-        with _told():
+        with told():
             page = await self._read(owner, generation, after)
         if page.owner != owner:
-            raise _not_found(generation)
+            raise not_found(generation)
         return page
 
     async def _read(self, owner: str, generation: str, after: Cursor) -> Page:
@@ -208,7 +237,7 @@ class Gateway:
 
         For a generation that `read` has allowed.
         """
-        with _told():
+        with told():
             stop = self._log.observe(generation, observer)
         self._readers[generation] += 1
 
@@ -245,11 +274,29 @@ class Gateway:
         """Stop a generation and its upstream; returns the terminal record that won. Raises `NotFound`."""
         await self.read(owner, generation)
         try:
-            with _told():
+            with told():
                 return await self._log.end(generation, Aborted())
         except Closed:
             page = await self.read(owner, generation)
             return page.records[-1]
+
+    async def abort_anyones(self, generation: str) -> Record:
+        """Stop a generation whoever owns it: for operators. Raises `NotFound`."""
+        with told():
+            page = await self._log.read(generation)
+        return await self.abort(page.owner, generation)
+
+    async def anyones_answer(self, generation: str) -> Answer:
+        """Fold a log whoever owns it: for operators. Raises `NotFound`."""
+        with told():
+            return fold((await self._log.read(generation)).records)
+
+    async def recent(self, limit: int) -> Sequence[Summary]:
+        """List the newest generations of all processes, without what was said; nothing where the log cannot."""
+        if not isinstance(self._log, Shelf):
+            return ()
+        with told():
+            return await self._log.list(limit=limit)
 
     async def abort_key(self, owner: str, key: str) -> tuple[str, Record]:
         """Abort the generation that (owner, key) stands for; if none does yet, one that is aborted already will."""
@@ -263,7 +310,7 @@ class Gateway:
             raise RequestError(
                 "This gateway's log cannot erase.", remedy="Wait until it expires.", code="not_possible", status=501
             )
-        with _told():
+        with told():
             return await self._log.erase(owner)
 
     async def _find(self, owner: str, key: str) -> Opened:
@@ -271,7 +318,7 @@ class Gateway:
         try:
             return await self._log.find(owner, key)
         except StoreUnavailable as error:
-            raise _store_unavailable(str(error)) from None
+            raise store_unavailable(str(error)) from None
         except Unknown:
             for runner in self._running.values() if isinstance(self._log, Restores) else ():
                 if (runner.draft.owner, runner.draft.key) == (owner, key):
@@ -282,7 +329,7 @@ class Gateway:
     async def _create(self, draft: Draft) -> Opened:
         self._creating += 1
         try:
-            with _told():
+            with told():
                 return await self._log.create(draft)
         finally:
             self._creating -= 1
@@ -314,7 +361,7 @@ class Gateway:
 
     def _check_room(self) -> None:
         if self._closing:
-            raise _shutting_down()
+            raise shutting_down()
         if (running := len(self._running) + self._creating) >= self._limits.running:
             raise Unavailable(
                 f"{running} generations are running, which is the limit.",
@@ -329,51 +376,10 @@ class Gateway:
         self._running[generation] = runner
         self._tasks[generation] = task = runner.start(upstream, prompt)
 
+        self._telemetry.began(runner.beginning)
+
         def forget(_: asyncio.Task[None]) -> None:
             del self._running[generation], self._tasks[generation]
+            self._telemetry.ended(runner.story())
 
         task.add_done_callback(forget)
-
-
-def _same_request(opened: Opened, fingerprint: str) -> Opened:
-    # A tombstone (an abort that overtook its start) has no fingerprint and stands for any request.
-    if opened.fingerprint not in ("", fingerprint):
-        raise Conflict(
-            "This Idempotency-Key was used for another request.",
-            remedy="Use a fresh key for each question, and the same body when you send one again.",
-            param="Idempotency-Key",
-        )
-    return opened
-
-
-def _not_found(generation: str) -> NotFound:
-    return NotFound(
-        f"There is no generation {generation!r}.",
-        remedy="It may have expired; start a new one.",
-    )
-
-
-def _shutting_down() -> Unavailable:
-    return Unavailable(
-        "The server is shutting down.", remedy="Try again in a moment.", code="shutting_down", retry_after=2
-    )
-
-
-def _store_unavailable(reason: str) -> Unavailable:
-    return Unavailable(
-        reason,
-        remedy="Try again in a moment; what is stored is not lost.",
-        code="store_unavailable",
-        retry_after=_RETRY_STORE,
-    )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell what the log cannot do as what the caller can."""
-    try:
-        yield
-    except Unknown as error:
-        raise _not_found(error.generation) from None
-    except StoreUnavailable as error:
-        raise _store_unavailable(str(error)) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unknown
-from dazi.events import Aborted, Done, End, Failed
+from dazi.events import Aborted, Done, End, Failed, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches, persist
 from dazi.service.budget import Budget, Share
+from dazi.service.telemetry import Beginning, Story
 from dazi.service.writer import Writer
 from dazi.upstream import Prompt, Upstream
 
@@ -72,6 +74,12 @@ class Runner:
         self._share = Share(budget, draft.owner, limit=limits.characters)
         self._writer = Writer(self._sink(), opened.generation, opened.epoch, share=self._share)
         self._unwatch: Callable[[], None] = lambda: None
+        # For lines of the log.
+        self._named = {"generation": self.generation}
+        self._beginning = Beginning(self.generation, draft.owner, draft.started.model, time.monotonic())
+        # When the first piece was stored, and the terminal event, whoever wrote it.
+        self._first_token: float | None = None
+        self._last: Record | None = None
         # How the log ends if the task is cancelled; None once that is not for this runner to say.
         self._end: End | None = LOST
         # Set once the log refused a piece or has ended: nothing that the upstream returns then decides the end.
@@ -85,6 +93,31 @@ class Runner:
         # Watched from here, not from inside the task: an abort may come before the task's first step.
         self._unwatch = self._log.observe(self.generation, self._watch)
         return self._task
+
+    @property
+    def beginning(self) -> Beginning:
+        """Whose it is, and since when it runs."""
+        return self._beginning
+
+    @property
+    def position(self) -> int:
+        """The last position written, at least."""
+        return self._writer.position
+
+    def story(self) -> Story:
+        """Tell how it went, once it is over."""
+        end = self._last.event if self._last is not None else None
+        began, first = self._beginning.began, self._first_token
+        return Story(
+            beginning=self._beginning,
+            status=status_of(end) if isinstance(end, End) else "lost",
+            code=_code_of(end),
+            seconds=time.monotonic() - began,
+            first_token=None if first is None else first - began,
+            pieces=self._writer.position - 1,
+            characters=self._writer.n,
+            usage=getattr(end, "usage", None),
+        )
 
     def abort(self) -> None:
         """Let the task itself end the log as aborted."""
@@ -122,7 +155,10 @@ class Runner:
 
     def _watch(self, record: Record) -> None:
         if record.event.ends:
+            self._last = record
             self.yield_to_others()
+        elif self._first_token is None:
+            self._first_token = time.monotonic()
 
     def _refused(self, error: LogError) -> None:
         """Hear from the batch that nothing more can be stored."""
@@ -161,7 +197,7 @@ class Runner:
                 finish = await upstream.generate(prompt, self._writer)
             self._writer.flush()
         except GenerationError as error:
-            logger.warning("%r failed with %s%s", upstream, error.code, _sentence(error))
+            logger.warning("%r failed with %s%s", upstream, error.code, _sentence(error), extra=self._named)
             return Failed(error.code, error.message, retryable=error.retryable)
         except LogError:
             # Refused before the cancellation that follows came through: who ends this log, if anybody, is known already.
@@ -171,7 +207,7 @@ class Runner:
                 return Failed(
                     "time_limit", f"The answer took longer than {self._limits.seconds:g} seconds.", retryable=False
                 )
-            _report(error)
+            _report(error, self._named)
             return Failed("internal", "The upstream failed in a way the gateway does not know.", retryable=True)
         return Done(finish.reason, usage=finish.usage)
 
@@ -186,7 +222,8 @@ class Runner:
         # A batch that lost its patience has waited long enough for both.
         is_lost = self._batch is None or isinstance(self._batch.refusal, StoreUnavailable)
         try:
-            await persist(lambda: self._log.end(self.generation, end), seconds=0 if is_lost else self._limits.patience)
+            seconds = 0 if is_lost else self._limits.patience
+            self._last = await persist(lambda: self._log.end(self.generation, end), seconds=seconds)
         except (Closed, Unknown):
             pass
         except StoreUnavailable as error:
@@ -194,9 +231,19 @@ class Runner:
             logger.warning("Generation %s ended without a word in its log: %s", self.generation, error)
 
 
-def _report(error: Exception) -> None:
+def _code_of(event: object) -> str:
+    match event:
+        case Failed(code=code):
+            return code
+        case Done(finish_reason=reason):
+            return reason
+        case _:
+            return ""
+
+
+def _report(error: Exception, named: dict[str, str]) -> None:
     place = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("An upstream raised %s%s\n%s", type(error).__name__, _sentence(error), place)
+    logger.error("An upstream raised %s%s\n%s", type(error).__name__, _sentence(error), place, extra=named)
 
 
 def _sentence(error: Exception) -> str:

@@ -68,6 +68,16 @@ class Writer:
         self._reasoning = _Joiner()
         self._arguments: dict[int, _Joiner] = {}
 
+    @property
+    def position(self) -> int:
+        """The last position written."""
+        return self._position
+
+    @property
+    def n(self) -> int:
+        """The length of the answer so far, in UTF-16 units."""
+        return self._n
+
     def text(self, piece: str) -> None:
         """Append a piece of the answer."""
         if piece and (whole := self._text.join(piece)):

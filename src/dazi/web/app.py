@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import isroutine
 from typing import cast
 
@@ -17,6 +19,7 @@ from dazi.log.fallback import Durable, beside_memory
 from dazi.log.memory import MEMORY, MemoryLog
 from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway, Limits
+from dazi.service.telemetry import Chorus, Telemetry
 from dazi.settings import Settings
 from dazi.upstream import Upstream
 from dazi.upstream.custom import Answerer, from_generator
@@ -24,10 +27,12 @@ from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
 from dazi.web import chat
+from dazi.web.admin import Admin, AdminKeys, Ledger
 from dazi.web.calls import Desk, Endpoint, no_such_path
 from dazi.web.completions import Completions, tell
 from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
+from dazi.web.metrics import Metrics
 from dazi.web.openapi import description
 from dazi.web.operations import Operations
 from dazi.web.probe import Probes
@@ -35,6 +40,7 @@ from dazi.web.stream import Readers
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
 MAX_BODY = 8 * 1024 * 1024
+_OTEL_SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 # How much of the time in which a dead process's generations shall be ended is its lease: a sixth of that goes by between two
 # sweeps, and the rest is for the sweep itself.
 _LEASE_OF_PROMISE = 0.8
@@ -46,20 +52,21 @@ _WINDOWS = {"sqlite": 0.005, "redis": 0.03}
 class App:
     """The gateway as an ASGI app. `gateway` is what it serves; `gateway.close()` says goodbye to its readers."""
 
-    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings, metrics: Metrics, ledger: Ledger) -> None:
         self.gateway = gateway
-        readers = Readers()
+        readers = Readers(metrics)
         gateway.on_closing(readers.goodbye)
         hosts = settings.hosts or (("*",) if settings.api_keys else ())
         doors = Doors(hosts=hosts, origins=settings.origins)
-        desk = Desk(gateway, Keys(settings.api_keys), doors, readers)
+        desk = Desk(gateway, Keys(settings.api_keys), doors, readers, metrics)
+        admin_keys = AdminKeys(settings.admin_key, is_guarded=bool(settings.api_keys))
+        admin = Admin(gateway, readers, metrics, ledger=ledger, shows_text=settings.admin_shows_text)
         grace = None if settings.grace == "keep" else settings.grace
         coalesce = settings.coalesce
-        self._router = _router(
-            desk,
-            Generations(gateway, max_body=MAX_BODY, coalesce=coalesce),
-            Completions(gateway, max_body=MAX_BODY, grace=grace, coalesce=coalesce),
-        )
+        generations = Generations(gateway, metrics, max_body=MAX_BODY, coalesce=coalesce)
+        completions = Completions(gateway, max_body=MAX_BODY, grace=grace, coalesce=coalesce)
+        routes = [*_routes(desk, generations, completions), *_admin_routes(replace(desk, keys=admin_keys), admin)]
+        self._router = Router(routes, default=_nowhere(desk), redirect_slashes=False)
         self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +118,21 @@ def create_app(
     """
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
-    return App(Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings)), settings)
+    metrics, ledger = Metrics(tuple(upstreams)), Ledger()
+    telemetry = Chorus((metrics, ledger, *_traces()))
+    gateway = Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings), telemetry=telemetry)
+    return App(gateway, settings, metrics, ledger)
+
+
+def _traces() -> list[Telemetry]:
+    """Tell OpenTelemetry, where its own settings ask for it."""
+    if not any(os.environ.get(name) for name in _OTEL_SWITCHES):
+        return []
+    try:
+        from dazi.web.traces import exporting  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise ConfigError(f"{_OTEL_SWITCHES[0]} is set, which needs {error.name}: pip install 'dazi[otel]'.") from None
+    return [exporting()]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -170,7 +191,7 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
     return {name: embedded[name] for name in settings.model or embedded}
 
 
-def _router(desk: Desk, generations: Generations, completions: Completions) -> Router:
+def _routes(desk: Desk, generations: Generations, completions: Completions) -> list[Route]:
     operations, probes = Operations(desk), Probes()
     paths = {
         "/v1/generations": Endpoint(desk, {"POST": generations.start}),
@@ -192,9 +213,29 @@ def _router(desk: Desk, generations: Generations, completions: Completions) -> R
         "/page/{name}": Endpoint(desk, {"GET": chat.file}, is_open=True),
     }
     paths["/openapi.json"] = Endpoint(desk, {"GET": description}, is_open=True)
-    # A Route whose endpoint is no function is called as the ASGI app it is: nothing comes between it and the server.
-    routes = [Route(path, endpoint) for path, endpoint in paths.items()]
-    nowhere = Endpoint(
-        desk, dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), no_such_path), is_open=True
+    return _as_routes(paths)
+
+
+def _admin_routes(desk: Desk, admin: Admin) -> list[Route]:
+    return _as_routes(
+        {
+            "/metrics": Endpoint(desk, {"GET": admin.metrics}),
+            "/admin": Endpoint(desk, {"GET": admin.page}, is_open=True),
+            "/admin/page/{name}": Endpoint(desk, {"GET": admin.file}, is_open=True),
+            "/admin/state": Endpoint(desk, {"GET": admin.state}),
+            "/admin/generations": Endpoint(desk, {"GET": admin.generations}),
+            "/admin/generations/{id}": Endpoint(desk, {"GET": admin.read}),
+            "/admin/generations/{id}/abort": Endpoint(desk, {"POST": admin.abort}),
+            "/admin/log-level": Endpoint(desk, {"POST": admin.log_level}),
+        }
     )
-    return Router(routes, default=nowhere, redirect_slashes=False)
+
+
+def _as_routes(paths: Mapping[str, Endpoint]) -> list[Route]:
+    # A Route whose endpoint is no function is called as the ASGI app it is: nothing comes between it and the server.
+    return [Route(path, endpoint) for path, endpoint in paths.items()]
+
+
+def _nowhere(desk: Desk) -> Endpoint:
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return Endpoint(desk, dict.fromkeys(methods, no_such_path), is_open=True)

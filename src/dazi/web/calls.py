@@ -22,6 +22,7 @@ from dazi.service import Gateway
 from dazi.web.course import Course
 from dazi.web.frames import Encoding, framer_of, write_json
 from dazi.web.guard import Doors, Keys, preflight
+from dazi.web.metrics import Metrics
 from dazi.web.options import wants_inband, wants_json
 from dazi.web.replace import reader_of
 from dazi.web.stream import Readers
@@ -84,6 +85,7 @@ class Desk:
     keys: Keys
     doors: Doors
     readers: Readers
+    metrics: Metrics
 
 
 def json_reply(status: int, value: object, headers: RawHeaders | None = None, *, encoding: Encoding = "ascii") -> Reply:

@@ -1,4 +1,4 @@
-"""The chat page: a few files of this package, served as they are."""
+"""Pages: a few files of this package, served as they are."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ _TYPES = {
 
 
 @cache
-def _files() -> dict[str, bytes]:
-    folder = resources.files("dazi.web") / "page"
+def _files(folder_name: str) -> dict[str, bytes]:
+    folder = resources.files("dazi.web") / folder_name
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 
 
 async def index(_call: Call) -> Reply:
     """Serve the page."""
-    return _file("index.html")
+    return page_file("page", "index.html")
 
 
 async def file(call: Call) -> Reply:
     """Serve a file of the page. Raises `NotFound`."""
-    return _file(call.scope["path_params"]["name"])
+    return page_file("page", call.scope["path_params"]["name"])
 
 
-def _file(name: str) -> Reply:
-    body = _files().get(name)
+def page_file(folder: str, name: str) -> Reply:
+    """Serve a file of a page that lies in a folder of this package. Raises `NotFound`."""
+    body = _files(folder).get(name)
     if body is None:
         raise NotFound(f"The page has no file {name[:100]!r}.", remedy="Open / instead.")
     return Reply(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from dazi.errors import InvalidRequest
+from dazi.errors import InvalidRequest, NotFound
 from dazi.events import Answer, Failed, Started, crc32, status_of
 from dazi.log import START, Cursor, Page, Record
 from dazi.service import Gateway
@@ -15,6 +15,7 @@ from dazi.service.views import Part, append_view, replace_view
 from dazi.web.calls import Call, Reply, json_reply, names
 from dazi.web.course import Course
 from dazi.web.frames import framer_of
+from dazi.web.metrics import Attached, Metrics
 from dazi.web.openai import Chunks
 from dazi.web.options import EVENTS_OPTIONS, START_OPTIONS, Options, read_key, read_options, wants_json
 from dazi.web.requests import read_body, read_start
@@ -25,12 +26,14 @@ class Generations:
 
     Args:
         gateway: whose generations.
+        metrics: who counts the attaches.
         max_body: bytes of a request's body.
         coalesce: seconds that text may wait for more, where a call does not say.
     """
 
-    def __init__(self, gateway: Gateway, *, max_body: int, coalesce: float = 0.0) -> None:
+    def __init__(self, gateway: Gateway, metrics: Metrics, *, max_body: int, coalesce: float = 0.0) -> None:
         self._gateway = gateway
+        self._metrics = metrics
         self._max_body = max_body
         self._coalesce = coalesce
 
@@ -51,7 +54,11 @@ class Generations:
         options = read_options(call.query, call.headers, known=EVENTS_OPTIONS, coalesce=self._coalesce)
         if wants_json(call.headers):
             return await self._poll(call, options)
-        return await self._attach(call, call.generation, options)
+        try:
+            return await self._attach(call, call.generation, options)
+        except NotFound:
+            self._metrics.attached("gone")
+            raise
 
     async def read(self, call: Call) -> Reply:
         """Tell the answer as it stands."""
@@ -86,6 +93,7 @@ class Generations:
 
     async def _attach(self, call: Call, generation: str, options: Options) -> Reply | Course:
         page = await self._gateway.read(call.owner, generation, options.after)
+        self._metrics.attached(_answer_to(page, options.after))
         if _has_all(page):
             return Reply(204, headers=names(generation))
         if options.dialect == "openai":
@@ -123,6 +131,14 @@ def _course(call: Call, generation: str, options: Options) -> Course:
         coalesce=options.coalesce,
         max=options.max,
     )
+
+
+def _answer_to(page: Page, after: Cursor) -> Attached:
+    if _has_all(page):
+        return "ended"
+    if after == START:
+        return "started"
+    return "continued" if page.matched else "snapshot"
 
 
 def _has_all(page: Page) -> bool:

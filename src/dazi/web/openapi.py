@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from dazi import events
+from dazi.web.admin import LogLevel
 from dazi.web.calls import Call, Reply, json_reply
 from dazi.web.operations import Login
 from dazi.web.requests import ChatRequest, Message
@@ -38,10 +39,10 @@ async def description(_call: Call) -> Reply:
 def document() -> _Json:
     """Make the OpenAPI document."""
     shapes, components = msgspec.json.schema_components(
-        [ChatRequest, Message, Login, *_EVENTS], ref_template="#/components/schemas/{name}"
+        [ChatRequest, Message, Login, LogLevel, *_EVENTS], ref_template="#/components/schemas/{name}"
     )
     components["ChatRequest"]["properties"]["messages"]["items"] = shapes[1]
-    components["Event"] = {"oneOf": [shape for shape in shapes[3:] if shape != _ref("Problem")]}
+    components["Event"] = {"oneOf": [shape for shape in shapes[4:] if shape != _ref("Problem")]}
     components.update(_own_shapes())
     return {
         "openapi": "3.1.0",
@@ -173,7 +174,7 @@ def _body(shape: str) -> _Json:
 
 
 def _paths() -> _Json:
-    return {**_generation_paths(), **_openai_paths(), **_operation_paths()}
+    return {**_generation_paths(), **_openai_paths(), **_operation_paths(), **_admin_paths()}
 
 
 def _generation_paths() -> _Json:
@@ -273,6 +274,36 @@ def _operation_paths() -> _Json:
         },
         "/logout": {
             "post": _operation("Give the cookie back.", {"204": _answer("It is gone.")}, open_to_all=True),
+        },
+    }
+
+
+def _admin_paths() -> _Json:
+    anything: _Json = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "/metrics": {
+            "get": _operation(
+                "Numbers, for Prometheus.", {"200": _answer("They.", {"text/plain": {"schema": _STRING}})}
+            )
+        },
+        "/admin": {"get": _open("The operator's page.", {"text/html": {"schema": _STRING}})},
+        "/admin/page/{name}": {"get": _open("A file of it.", None, parameters=[{**_ID, "name": "name"}])},
+        "/admin/state": {"get": _operation("How things stand.", {"200": _answer("So.", anything)})},
+        "/admin/generations": {"get": _operation("The newest generations.", {"200": _answer("They.", anything)})},
+        "/admin/generations/{id}": {
+            "get": _operation(
+                "An answer, where that is switched on.", {"200": _answer("It.", anything)}, parameters=[_ID]
+            )
+        },
+        "/admin/generations/{id}/abort": {
+            "post": _operation(
+                "Stop any generation.", {"200": _answer("How it ended.", _json("Status"))}, parameters=[_ID]
+            )
+        },
+        "/admin/log-level": {
+            "post": _operation(
+                "Log more or less.", {"200": _answer("The level.", anything)}, requestBody=_body("LogLevel")
+            )
         },
     }
 

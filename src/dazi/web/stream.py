@@ -15,6 +15,7 @@ anything else (a middleware, another server) every write goes through the task: 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -28,6 +29,7 @@ from dazi.log import Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view
 from dazi.web.course import Course
+from dazi.web.metrics import Left, Metrics
 
 Headers = list[tuple[bytes, bytes]]
 RequestResponseCycle = HttptoolsCycle | H11Cycle
@@ -41,9 +43,16 @@ _SLICE = 32 * 1024
 
 
 class Readers:
-    """All readers of this process: one flush a turn of the loop, one tick a second for heartbeats and rotation."""
+    """All readers of this process: one flush a turn of the loop, one tick a second for heartbeats and rotation.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: who counts them.
+    """
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
+        # When the first reader of this turn asked to be written to.
+        self._asked = 0.0
         self._readers: set[Reader] = set()
         self._due: list[Reader] = []
         # Those that wait for the end of a window, by its seconds.
@@ -56,16 +65,19 @@ class Readers:
     def add(self, reader: Reader) -> None:
         """Let a reader feel the clock, and hear the goodbye."""
         self._readers.add(reader)
+        self._metrics.reader_came()
         if self._timer is None:
             self._wind()
 
     def discard(self, reader: Reader) -> None:
         """Let it go."""
         self._readers.discard(reader)
+        self._metrics.reader_left(reader.left)
 
     def write_soon(self, reader: Reader) -> None:
         """Flush this reader at the end of this turn of the loop."""
         if not self._due:
+            self._asked = time.monotonic()
             asyncio.get_running_loop().call_soon(self._flush)
         self._due.append(reader)
 
@@ -85,6 +97,7 @@ class Readers:
         due, self._due = self._due, []
         for reader in due:
             reader.flush()
+        self._metrics.flushed(time.monotonic() - self._asked)
 
     def _close_window(self, window: float) -> None:
         for reader in self._windows.pop(window):
@@ -126,6 +139,7 @@ class Reader:
         "_is_chunked",
         "_keeps_alive",
         "_leaving",
+        "_lost",
         "_over",
         "_position",
         "_pump",
@@ -159,6 +173,8 @@ class Reader:
         self._pump: asyncio.Task[None] | None = None
         # Set once the reader shall say `reconnect` and go.
         self._leaving = False
+        # Why the connection was cut from here, if it was.
+        self._lost: Left | None = None
         # Ticks (seconds) since the reader came, and since something was sent.
         self._age = 0
         self._quiet = 0
@@ -182,6 +198,15 @@ class Reader:
                 await asyncio.gather(self._pump, return_exceptions=True)
             if self._course.grace is not None:
                 self._gateway.abandon(self._course.generation, grace=self._course.grace)
+
+    @property
+    def left(self) -> Left:
+        """Why it went."""
+        if self._lost is not None:
+            return self._lost
+        if self._has_end:
+            return "finished"
+        return "reconnect" if self._leaving else "gone"
 
     @property
     def hears_goodbye(self) -> bool:
@@ -289,8 +314,10 @@ class Reader:
                 missed = () if self._leaving else await self._read()
                 frames = chain(taken, missed, self._farewell())
                 await self._push(frames, ends=self._has_end or self._leaving)
-        except (TimeoutError, RequestError, OSError):
-            self._drop()
+        except TimeoutError:
+            self._drop("stalled")
+        except (RequestError, OSError):
+            self._drop("gone")
         except Exception as error:  # noqa: BLE001  # a middleware's `send` may raise anything
             self._fail(error)
         finally:
@@ -331,10 +358,11 @@ class Reader:
     def _fail(self, error: Exception) -> None:
         """Tell of a fault in this reader, and let no other feel it."""
         asyncio.get_running_loop().call_exception_handler({"message": "A reader failed", "exception": error})
-        self._drop()
+        self._drop("failed")
 
-    def _drop(self) -> None:
+    def _drop(self, why: Left) -> None:
         """Cut the connection: what is not taken can only be thrown away. The client may attach again."""
+        self._lost = why
         self._over.set()
         if self._cycle is not None:
             self._cycle.transport.abort()

@@ -1,0 +1,60 @@
+"""What callers are told where the gateway or its log cannot do what they want."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dazi.errors import Conflict, NotFound, StoreUnavailable, Unavailable, Unknown
+from dazi.log import Opened
+
+# Seconds after which a client may ask again for what the store did not give.
+_RETRY_STORE = 2
+
+
+def same_request(opened: Opened, fingerprint: str) -> Opened:
+    """Return what a key stands for, if it was made of the same request. Raises `Conflict`."""
+    # A tombstone (an abort that overtook its start) has no fingerprint and stands for any request.
+    if opened.fingerprint not in ("", fingerprint):
+        raise Conflict(
+            "This Idempotency-Key was used for another request.",
+            remedy="Use a fresh key for each question, and the same body when you send one again.",
+            param="Idempotency-Key",
+        )
+    return opened
+
+
+def not_found(generation: str) -> NotFound:
+    """Tell that there is no such generation for this caller."""
+    return NotFound(
+        f"There is no generation {generation!r}.",
+        remedy="It may have expired; start a new one.",
+    )
+
+
+def shutting_down() -> Unavailable:
+    """Tell that no start is taken any more."""
+    return Unavailable(
+        "The server is shutting down.", remedy="Try again in a moment.", code="shutting_down", retry_after=2
+    )
+
+
+def store_unavailable(reason: str) -> Unavailable:
+    """Tell that the store cannot be reached, or take more."""
+    return Unavailable(
+        reason,
+        remedy="Try again in a moment; what is stored is not lost.",
+        code="store_unavailable",
+        retry_after=_RETRY_STORE,
+    )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell what the log cannot do as what the caller can."""
+    try:
+        yield
+    except Unknown as error:
+        raise not_found(error.generation) from None
+    except StoreUnavailable as error:
+        raise store_unavailable(str(error)) from None
