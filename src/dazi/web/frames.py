@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from json.encoder import encode_basestring_ascii
 from typing import Literal
@@ -104,3 +104,14 @@ class Framer:
 def framer_of(encoding: Encoding, profile: Profile) -> Framer:
     """The one framer that all readers of this format share, in this process."""
     return Framer(encoding, profile)
+
+
+def slices(frames: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Join frames to bodies of at most `size` bytes."""
+    held = b""
+    for frame in frames:
+        held += frame
+        full = len(held) - len(held) % size
+        yield from (held[start : start + size] for start in range(0, full, size))
+        held = held[full:]
+    yield held

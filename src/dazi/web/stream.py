@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 
 from starlette.types import Receive, Send
@@ -29,6 +29,7 @@ from dazi.log import Cursor, Page, Record
 from dazi.service import Gateway
 from dazi.service.views import Part, append_view
 from dazi.web.course import Course
+from dazi.web.frames import slices
 from dazi.web.metrics import Left, Metrics
 
 Headers = list[tuple[bytes, bytes]]
@@ -339,7 +340,7 @@ class Reader:
 
     async def _push(self, frames: Iterable[bytes], *, ends: bool) -> None:
         last = b""
-        for body in _slices(frames):
+        for body in slices(frames, _SLICE):
             if last:
                 await self._put(last)
             last = body
@@ -383,17 +384,6 @@ class Reader:
 
     async def _wait_event(self) -> None:
         await self._over.wait()
-
-
-def _slices(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Join frames to bodies of at most `_SLICE` bytes."""
-    held = b""
-    for frame in frames:
-        held += frame
-        full = len(held) - len(held) % _SLICE
-        yield from (held[start : start + _SLICE] for start in range(0, full, _SLICE))
-        held = held[full:]
-    yield held
 
 
 def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
