@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as Cut
@@ -387,6 +389,43 @@ async def test_a_store_that_is_not_there_is_told_at_once() -> None:
     await log.close()
     assert time.monotonic() - began < 1
     assert "sesame" not in str(caught.value)
+
+
+async def test_a_line_that_is_cut_under_the_pen_is_tried_again_and_then_told(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with nodes(server.url) as (log, _):
+        opened = await begin(log)
+        send = log._store._send
+        failures = 1
+
+        async def cut(commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+            nonlocal failures
+            if failures and commands:
+                failures -= 1
+                raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+            return await send(commands)
+
+        monkeypatch.setattr(log._store, "_send", cut)
+        await write(log, opened, texts("a"))
+        failures = 2
+        with pytest.raises(StoreUnavailable):
+            await write(log, opened, texts("b"), previous=2)
+
+
+async def test_who_observes_what_has_ended_hears_nothing_and_nothing_fails(server: RedisServer) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with nodes(server.url) as (writer, reader):
+        opened = await begin(writer)
+        await writer.end(opened.generation, Done("stop"))
+        await reader.read(opened.generation)
+        heard: list[Record] = []
+        reader.observe(opened.generation, heard.append)
+        follower = reader._followers._followers[opened.generation]
+        await until(lambda: follower.ended)
+    gc.collect()
+    assert (heard, faults) == ([], [])
 
 
 async def test_a_store_that_hangs_is_told_soon_and_comes_back_by_itself() -> None:

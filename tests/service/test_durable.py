@@ -344,6 +344,47 @@ async def test_an_outage_beyond_patience_ends_the_generation_as_soon_as_that_can
     assert (page.end.code, page.end.retryable, said(page)) == ("store_lost", True, "")
 
 
+async def test_a_store_that_fails_as_nobody_foresaw_never_costs_a_piece_silently(
+    node: Node, store: Store, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = node()
+    opened = await gateway.start("me", PROMPT)
+    play = await puppet.play()
+    play.say("a")
+    await until(lambda: store.memory._logs[opened.generation].position == 2)
+    append = SlowLog.append
+
+    async def fails(*_: object, **__: object) -> None:
+        monkeypatch.setattr(SlowLog, "append", append)
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(SlowLog, "append", fails)
+    play.say("b")
+    await play.wait_released()
+    page = await ended(gateway, opened)
+    assert said(page) == "a"
+    assert isinstance(page.end, Failed)
+    assert page.end.code == "store_lost"
+
+
+async def test_the_upkeep_survives_what_nobody_foresaw(
+    node: Node, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SlowLog(store)
+    sweep = log.sweep
+
+    async def fails() -> tuple[str, ...]:
+        monkeypatch.setattr(log, "sweep", sweep)
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(log, "sweep", fails)
+    gateway = node(log=log)
+    await gateway.open()
+    await until(lambda: log.sweeps > 1)
+    assert gateway._keeper is not None
+    assert gateway._keeper.trouble == ""
+
+
 async def test_an_upstream_that_ignores_the_loss_does_not_look_finished(node: Node, store: Store) -> None:
     class Deaf:
         async def generate(self, _prompt: Prompt, sink: Sink) -> Finish:

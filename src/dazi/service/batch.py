@@ -9,6 +9,7 @@ refuses every further piece. What waits is bounded by what a generation may say.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -17,6 +18,8 @@ from dazi.errors import Closed, LogError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import Piece
 from dazi.log import Draft, Log, Opened, Restores
 from dazi.service.telemetry import SILENT, Telemetry
+
+logger = logging.getLogger("dazi.service")
 
 # Seconds between two attempts at a store that cannot be reached: the first, and the longest.
 _FIRST_PAUSE = 0.05
@@ -164,12 +167,18 @@ class Batch:
         try:
             await work
         except LogError as error:
-            self.refusal = error
-            self._refused(error)
-            return False
+            refusal: LogError = error
+        except Exception as error:  # noqa: BLE001  # whatever it is: a piece that may not be stored must not be passed over
+            # Without its words, which may quote what was said.
+            logger.warning("Storing generation %s failed: %s", self._generation, type(error).__name__)
+            refusal = StoreUnavailable(f"The answer could not be stored ({type(error).__name__}).")
+        else:
+            return True
         finally:
             self._task = None
-        return True
+        self.refusal = refusal
+        self._refused(refusal)
+        return False
 
     def _go_on(self) -> None:
         self._is_due = bool(self._pieces)

@@ -60,6 +60,8 @@ class Keeper:
                 await self._log.sweep()
             except LogError as error:
                 self._note(str(error))
+            except Exception as error:  # noqa: BLE001  # the leases of all that runs here depend on the next round
+                self._note(f"The upkeep of the log failed: {type(error).__name__}")
             else:
                 self._note("")
             count += 1

@@ -193,9 +193,11 @@ class Followers:
         for record in page.records:
             if record.position > follower.cursor.position:
                 follower.show(record)
-        if page.ended and not follower.ended:
+        if page.records and page.ended and not follower.ended:
             # It ended before what was shown already: the store had lost its tail. The end is told all the same.
             follower.show(page.records[-1])
+        # Without records it had ended before anybody here observed it.
+        follower.ended = page.ended
 
     def _miss(self, follower: _Follower) -> None:
         now = asyncio.get_running_loop().time()

@@ -207,7 +207,7 @@ class Store:
     def _fail(self, call: Call, error: Exception) -> None:
         if call.answer.done():
             return
-        if isinstance(error, exceptions.ConnectionError) and not call.retried:
+        if isinstance(error, _CUT) and not call.retried:
             # A connection that the other side closed while it lay idle. Scripts are safe to send twice.
             call.retried = True
             self._enqueue(call)
@@ -254,7 +254,9 @@ async def _close(client: Redis | RedisCluster) -> None:
                 await sentinel.aclose()
 
 
-_FAULTS = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
+# uvloop raises a RuntimeError where a line is written to that has just been cut.
+_FAULTS = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError, RuntimeError)
+_CUT = (exceptions.ConnectionError, RuntimeError)
 
 
 async def _answer_or_error(answer: Awaitable[Reply]) -> Reply | Exception:

@@ -76,6 +76,8 @@ class _Worker:
             return error
         except sqlite3.Error as error:
             return StoreUnavailable(explain(self._path, error))
+        except Exception as error:  # noqa: BLE001  # the thread has to outlive it, and who waits has to be told
+            return _unexpected(error)
 
     def _settle(self, settled: Settled) -> None:
         """Give the answers, in the loop."""
@@ -86,6 +88,11 @@ class _Worker:
                 job.future.set_exception(outcome)
             else:
                 job.future.set_result(outcome)
+
+
+def _unexpected(error: Exception) -> StoreUnavailable:
+    # Not its words: they may quote what was to be stored.
+    return StoreUnavailable(f"The log file failed in an unknown way: {type(error).__name__}.")
 
 
 class Committer(_Worker):
@@ -137,6 +144,8 @@ class Committer(_Worker):
         except sqlite3.Error as error:
             reason = explain(self._path, error)
             return [(job, StoreUnavailable(reason)) for job in jobs]
+        except Exception as error:  # noqa: BLE001  # the thread has to outlive it, and who waits has to be told
+            return [(job, _unexpected(error)) for job in jobs]
         return settled
 
     def _writes(self, jobs: list[Job]) -> Settled:
