@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dazi.errors import ConfigError
@@ -69,6 +70,8 @@ def test_every_setting_can_be_set_in_every_place() -> None:
     for name in Settings.__struct_fields__:
         value = getattr(Settings(), name)
         text = ",".join(value) if isinstance(value, tuple) else str(value)
+        if isinstance(value, msgspec.Struct):
+            text = msgspec.json.encode(value).decode()
         assert gather({name: text or None}).settings == Settings()
         assert load(None, environment={f"DAZI_{name.upper()}": text}).settings == Settings()
 
@@ -204,3 +207,67 @@ def test_an_upstream_needs_the_name_of_its_model() -> None:
 @pytest.mark.parametrize("upstream", ["one", "ftp://one/v1", "one/v1", "://one"])
 def test_an_upstream_is_a_url_of_the_web(upstream: str) -> None:
     assert repr(upstream) in refusal(DAZI_UPSTREAM=upstream, DAZI_MODEL="m")
+
+
+# Several upstreams
+
+UPSTREAMS = f"""
+[[upstreams]]
+name = "deepseek"
+preset = "deepseek"
+key = "{KEY}"
+models = {{ chat = "deepseek-chat" }}
+weight = 2
+timeouts = {{ first_token = 30 }}
+
+[[upstreams]]
+name = "own"
+preset = "vllm"
+url = "http://10.0.0.5:8000/v1"
+models = ["chat", "own"]
+headers = {{ X-Secret = "{OTHER_KEY}" }}
+
+[routing]
+balance = "conversation"
+continuation = true
+"""
+
+
+def test_upstreams_are_tables_in_the_file_and_json_in_the_environment() -> None:
+    settings = gather(toml=UPSTREAMS).settings
+    assert [one.name for one in settings.upstreams] == ["deepseek", "own"]
+    assert settings.upstreams[0].names == {"chat": "deepseek-chat"}
+    assert settings.upstreams[1].names == {"chat": "chat", "own": "own"}
+    assert settings.upstreams[0].timeouts.first_token == 30
+    assert (settings.routing.balance, settings.routing.continuation) == ("conversation", True)
+    told = '[{"name": "n", "preset": "qwen", "models": ["m"]}]'
+    again = gather(toml=UPSTREAMS, DAZI_UPSTREAMS=told, DAZI_ROUTING='{"attempts": 1}').settings
+    assert ([one.name for one in again.upstreams], again.routing.attempts) == (["n"], 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"DAZI_UPSTREAMS": "[{"}, "upstreams (environment DAZI_UPSTREAMS) is no JSON"),
+        ({"DAZI_UPSTREAMS": '[{"name": "n"}]'}, "missing required field `models`"),
+        ({"DAZI_UPSTREAMS": '[{"name": "n", "models": ["m"], "wieght": 1}]'}, "unknown field `wieght`"),
+        ({"DAZI_UPSTREAMS": '[{"name": "n", "models": ["m"], "preset": "x"}]'}, "preset='x'"),
+        ({"DAZI_ROUTING": '{"balance": "fair"}'}, "'fair'"),
+        ({"DAZI_ROUTING": '{"attempts": 0}'}, "attempts"),
+    ],
+)
+def test_upstreams_that_are_wrong_are_named(environment: dict[str, Any], sentence: str) -> None:
+    assert sentence in refusal(**environment)
+
+
+def test_upstreams_and_one_upstream_are_refused_and_so_is_a_model_that_none_serves() -> None:
+    assert "beside upstreams" in refusal(toml=UPSTREAMS, OPENAI_BASE_URL="http://host/v1", DAZI_MODEL="chat")
+    told = refusal({"model": "chat,nope"}, toml=UPSTREAMS)
+    assert "model=nope" in told
+    assert "chat, own" in told
+    assert KEY not in told
+
+
+def test_several_workers_may_share_upstreams() -> None:
+    toml = f'log = "sqlite:///x.db"\nworkers = 2\n{UPSTREAMS}'
+    assert gather(toml=toml).settings.workers == 2

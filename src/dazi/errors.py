@@ -115,7 +115,13 @@ class GenerationError(DaziError):
 
 
 class UpstreamError(GenerationError):
-    """The model's side refused, stalled, broke off or talked nonsense."""
+    """The model's side refused, stalled, broke off or talked nonsense.
+
+    Attributes: `status` (HTTP, where it answered with one), `retry_after` (seconds it asked to be left alone for, or None).
+    """
+
+    status: int | None = None
+    retry_after: float | None = None
 
 
 class LogError(DaziError):

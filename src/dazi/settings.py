@@ -19,12 +19,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dazi.errors import ConfigError
+from dazi.upstream import plan
+from dazi.upstream.plan import Plan, Routing
 
 # Names other tools use for the same things; ours win.
 _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
 # Not a setting of the gateway: the key with which `dazi chat` and `dazi tail` knock at one.
 _CLIENTS_KEY = "DAZI_API_KEY"
-_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key"})
+_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key", "upstreams"})
+# Structures: tables in `dazi.toml`, JSON in the environment.
+_TABLES = frozenset({"upstreams", "routing"})
 _LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
 
 # Where generations can be kept: the beginnings of URLs, and how the rest goes on.
@@ -51,7 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `max_answer`, `max_owner`, `max_total`: characters of one answer, of all that run for one owner (0: no limit of their own), of all that
     run in a process. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
     `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
-    `upstream_key`: its key. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
+    `upstream_key`: its key. `upstreams`, `routing`: several upstreams instead, and how they are chosen; see
+    `dazi.upstream.plan`. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
     of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
     with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
@@ -75,6 +80,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: Names = ()
     upstream: str = ""
     upstream_key: str = ""
+    upstreams: tuple[Plan, ...] = ()
+    routing: Routing = Routing()
     api_keys: Names = ()
     hosts: Names = ()
     origins: Names = ()
@@ -129,6 +136,8 @@ def check(settings: Settings) -> None:
     _check_log(settings)
     if settings.workers > 1:
         _check_workers(settings)
+    if settings.upstreams:
+        _check_upstreams(settings)
     if settings.upstream and not settings.upstream.startswith(("http://", "https://")):
         raise ConfigError(
             f"upstream={settings.upstream!r} is no http or https URL. Give one like https://api.deepseek.com/v1."
@@ -144,6 +153,18 @@ def _check_log(settings: Settings) -> None:
         raise ConfigError(f"log='{scheme}://' is not known. Use {', '.join(map(''.join, LOGS.items()))}.")
 
 
+def _check_upstreams(settings: Settings) -> None:
+    plan.check(settings.upstreams)
+    if settings.upstream:
+        raise ConfigError(
+            f"upstream={settings.upstream!r} is set beside upstreams. Unset it (it may be OPENAI_BASE_URL), or make it one of upstreams."
+        )
+    served = dict.fromkeys(name for one in settings.upstreams for name in one.names)
+    unknown = [name for name in settings.model if name not in served]
+    if unknown:
+        raise ConfigError(f"model={','.join(unknown)}: no upstream serves it. Use some of: {', '.join(served)}.")
+
+
 def _check_workers(settings: Settings) -> None:
     if settings.undurable:
         raise ConfigError(
@@ -155,7 +176,7 @@ def _check_workers(settings: Settings) -> None:
             f"workers={settings.workers}: generations in the memory of one process cannot be seen by another. "
             "Use 1 worker, or --log sqlite:///dazi.db."
         )
-    if not settings.upstream and settings.model != ("demo",):
+    if not (settings.upstream or settings.upstreams) and settings.model != ("demo",):
         raise ConfigError(
             f"workers={settings.workers}: the embedded model would be loaded once for each. Use 1 worker, or set --upstream."
         )
@@ -197,12 +218,21 @@ def _from_file(file: Path | None) -> list[_Value]:
 def _convert(name: str, value: object, source: str) -> object:
     if name in _LISTS and isinstance(value, str):
         value = tuple(part.strip() for part in value.split(",") if part.strip())
+    if name in _TABLES and isinstance(value, str):
+        value = _from_json(name, value, source)
     field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
     try:
         return msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
         shown = "" if name in _SECRETS else f"={value!r}"
         raise ConfigError(f"{name}{shown} ({source}) is wrong: {error}.") from None
+
+
+def _from_json(name: str, value: str, source: str) -> object:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{name} ({source}) is no JSON: {error}. Write it as in docs/models.md.") from None
 
 
 def _is_loopback(host: str) -> bool:

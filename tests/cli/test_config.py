@@ -33,6 +33,31 @@ async def test_secrets_are_not_shown(run: Run) -> None:
         assert "geheim" not in ran.out
 
 
+async def test_the_secrets_of_upstreams_are_not_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "dazi.toml").write_text(
+        f"""
+        [[upstreams]]
+        name = "a"
+        preset = "deepseek"
+        key = "{KEY}"
+        models = ["m"]
+        headers = {{ X-Team = "{KEY}" }}
+        options = {{ nested = {{ word = "{KEY}" }} }}
+        [[upstreams]]
+        name = "b"
+        preset = "qwen"
+        key_env = "MY_QWEN_VARIABLE"
+        models = ["m"]
+        """,
+        "utf-8",
+    )
+    for arguments in (["config"], ["config", "--json"]):
+        ran = await run(*arguments)
+        assert KEY not in ran.out
+        assert "MY_QWEN_VARIABLE" in ran.out
+        assert '"between_tokens": 60.0' in ran.out
+
+
 async def test_json_is_for_machines(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "other.toml"
     file.write_text('model = ["demo"]\n', "utf-8")

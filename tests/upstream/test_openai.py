@@ -304,9 +304,33 @@ async def test_every_piece_is_in_the_sink_before_the_next_one_is_sent(mock: Mock
     assert sink.pieces == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter", "sensitive"])
+@pytest.mark.parametrize("reason", ["length", "content_filter", "its_own_word"])
 async def test_the_finish_reason_is_passed_on(reason: str, ask: Ask) -> None:
     assert await ask(stream(delta(reason))) == Finish(reason)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("sensitive", "content_filter"), ("model_context_window_exceeded", "length")]
+)
+async def test_a_houses_word_for_what_has_a_word_is_translated(theirs: str, ours: str, ask: Ask) -> None:
+    assert await ask(stream(delta(theirs))) == Finish(ours)
+
+
+@pytest.mark.parametrize("reason", ["error", "network_error", "insufficient_system_resource"])
+async def test_a_reason_that_is_a_failure_is_one(reason: str, ask: Ask, sink: Recorder) -> None:
+    error = await failure(ask(stream(delta(content="x"), delta(reason), "[DONE]")))
+    assert (error.code, sink.said) == ("upstream_error", "x")
+
+
+async def test_an_answer_that_its_server_dropped_is_truncated(ask: Ask) -> None:
+    assert (await failure(ask(stream(delta(content="x"), delta("abort"), "[DONE]")))).code == "truncated"
+
+
+async def test_a_refusal_says_its_status_and_for_how_long(ask: Ask) -> None:
+    error = await failure(ask(plain(429, b"{}", extra="Retry-After: 7\r\n")))
+    assert (error.status, error.retry_after) == (429, 7.0)
+    error = await failure(ask(plain(503, b"{}", extra="Retry-After: Fri, 27 Nov 2026 00:00:00 GMT\r\n")))
+    assert (error.status, error.retry_after) == (503, None)
 
 
 async def test_a_finish_reason_that_is_no_word_is_cut(ask: Ask) -> None:

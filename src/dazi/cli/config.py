@@ -16,6 +16,7 @@ from dazi.settings import Loaded
 
 # Words in a setting's name that make its value one to keep. Better one hidden too many than one shown.
 _SECRET_WORDS = frozenset({"key", "keys", "secret", "secrets", "password", "token", "tokens"})
+_OPAQUE = frozenset({"headers", "options", "secret"})
 _MASK = "********"
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -44,8 +45,13 @@ def _shown(loaded: Loaded) -> dict[str, dict[str, object]]:
 
 
 def _masked(name: str, value: object) -> object:
-    is_secret = not _SECRET_WORDS.isdisjoint(name.split("_"))
+    words = name.split("_")
+    # What ends in `_env` is the name of a variable, not what it holds.
+    is_secret = not _SECRET_WORDS.isdisjoint(words) and words[-1] != "env"
     match value:
+        case dict():
+            # Headers and a plug-in's options have names of others' choosing: nothing of theirs is shown.
+            return {key: _masked("secret" if name in _OPAQUE else str(key), part) for key, part in value.items()}
         case list() | tuple():
             return [_masked(name, part) for part in value]
         case str() if is_secret:
@@ -57,4 +63,9 @@ def _masked(name: str, value: object) -> object:
 
 
 def _in_words(value: object) -> str:
-    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or "-"
+    match value:
+        case [dict(), *_] | dict():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return ", ".join(map(str, value)) or "-"
+    return str(value) or "-"

@@ -24,11 +24,14 @@ class Prompt:
     """What to answer: the messages and options of an OpenAI chat request, checked for shape and otherwise untouched.
 
     `options` holds every other field that was given (`temperature`, `max_tokens`, `tools`, …), under its own name.
+    `said` is what another upstream has said of the answer already, to be gone on from exactly; only those get one that
+    can (`Continues`).
     """
 
     model: str
     messages: Sequence[Mapping[str, Any]]  # Any: message shapes are the dialect's, passed through
     options: Mapping[str, Any] = field(default_factory=dict)  # Any: option values are the dialect's, passed through
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,34 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Retracts(Protocol):
+    """The power of a sink to take back what was said."""
+
+    def retract(self, text: str, *, reason: str) -> None:
+        """Put `text` in the place of the whole answer so far."""
+        ...
+
+
+@runtime_checkable
 class Upstream(Protocol):
     """A model that answers; the module's docstring states its laws."""
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Push the answer into `sink` and return how it finished. Raises `UpstreamError`."""
+        ...
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """The power of an upstream that may be able to go on from the first half of an answer (`Prompt.said`).
+
+    Law: where it can, it pushes what follows that text and nothing of the text itself, or the text again from a place in
+    it; the pool takes the repetition away.
+    """
+
+    def can_continue(self, prompt: Prompt) -> bool:
+        """Whether it can for this prompt."""
         ...
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,12 +25,17 @@ from dazi.events import Usage
 from dazi.sse import DEFAULT_LIMIT, Parser
 from dazi.upstream import Finish, Prompt, Sink
 from dazi.upstream.http import Client, Timeouts
+from dazi.upstream.presets import Preset, continued, switched
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Take, Taken, error_code, fault
 
 # Options of a start that are the gateway's own affair: it always streams, always counts, and asks for one answer.
 _GATEWAY_OPTIONS = frozenset({"stream", "stream_options", "n"})
 # The longest finish reason of any known server has 14 characters; what is longer is no word.
 _MAX_REASON = 64
+# Reasons that are failures: OpenRouter's for a provider that broke off, Zhipu's and DeepSeek's for want of machines.
+_BROKEN = frozenset({"error", "network_error", "insufficient_system_resource"})
+# Words of single houses for what OpenAI has a word for: Zhipu's and Hunyuan's, Zhipu's again.
+_REASONS = {"sensitive": "content_filter", "model_context_window_exceeded": "length"}
 # Ways to say "not finished yet" beside null: DashScope's old API writes the word.
 _UNFINISHED = frozenset({None, "", "null"})
 
@@ -44,9 +50,12 @@ class OpenAIUpstream:
         timeouts: how long to wait for the connection, the first token, and between tokens.
         limit: the most bytes of one event, or of an answer that is not streamed.
         tls: trusted certificates, if not the system's.
+        preset: what this server has to be asked differently (`presets`).
+        headers: sent with every request.
+        options: added to every request's body, where the prompt does not say otherwise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what servers differ in
         self,
         base_url: str,
         *,
@@ -55,12 +64,22 @@ class OpenAIUpstream:
         timeouts: Timeouts | None = None,
         limit: int = DEFAULT_LIMIT,
         tls: ssl.SSLContext | None = None,
+        preset: Preset | None = None,
+        headers: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {_checked(key)}"} if key else {}
+        fields = dict(headers or {}) | ({"Authorization": f"Bearer {checked_key(key)}"} if key else {})
         self._base_url = base_url
-        self._client = Client(_endpoint(base_url), headers=headers, timeouts=timeouts, tls=tls)
+        self._preset = preset or Preset()
+        self._client = Client(_endpoint(base_url), headers=fields, timeouts=timeouts, tls=tls)
+        # Where texts are continued; the same, but for a house that has an address of its own for it.
+        self._continuing = self._client
+        if self._preset.continuation_url and base_url == self._preset.url:
+            url = _endpoint(self._preset.continuation_url)
+            self._continuing = Client(url, headers=fields, timeouts=timeouts, tls=tls)
         self._model = model
         self._limit = limit
+        self._options = dict(options or {})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base_url!r})"
@@ -69,11 +88,16 @@ class OpenAIUpstream:
         """Push the server's answer into `sink` and return how it finished."""
         answer = _Answer(sink, self._limit)
         try:
-            await self._client.post(_request(prompt, self._model or prompt.model), answer)
+            client = self._continuing if prompt.said else self._client
+            await client.post(self._request(prompt), answer)
         except UpstreamError as error:
             if not (answer.is_finished and error.code in {"truncated", "upstream_timeout"}):
                 raise
         return answer.finish()
+
+    def can_continue(self, _prompt: Prompt) -> bool:
+        """Whether this server can go on from what another has said."""
+        return bool(self._preset.continuation)
 
     async def open(self) -> None:
         """Nothing to prepare: connections are made when they are needed."""
@@ -81,9 +105,26 @@ class OpenAIUpstream:
     async def close(self) -> None:
         """Drop every connection."""
         self._client.close()
+        self._continuing.close()
+
+    def _request(self, prompt: Prompt) -> bytes:
+        options = {name: value for name, value in prompt.options.items() if name not in _GATEWAY_OPTIONS}
+        body = self._options | switched(options, self._preset.thinking)
+        messages: Any = prompt.messages  # Any: as they came
+        if prompt.said:
+            messages, fields = continued([dict(one) for one in messages], prompt.said, self._preset.continuation)
+            body |= fields
+        body |= {
+            "model": self._model or prompt.model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return encode(body)
 
 
-def _checked(key: str) -> str:
+def checked_key(key: str) -> str:
+    """Return the key. Raises `ConfigError` if no header can hold it."""
     if not (key.isascii() and key.isprintable()):
         raise ConfigError("The upstream's key holds characters that cannot be sent. Was something else pasted along?")
     return key
@@ -96,14 +137,8 @@ def _endpoint(base_url: str) -> str:
     return f"{base}/chat/completions{mark}{query}"
 
 
-def _request(prompt: Prompt, model: str) -> bytes:
-    body = {name: value for name, value in prompt.options.items() if name not in _GATEWAY_OPTIONS}
-    body |= {
-        "model": model,
-        "messages": prompt.messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a request's body."""
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # a lone surrogate in the prompt; escaped, it is the server's to judge
@@ -258,9 +293,11 @@ class _Answer:
         return spoke
 
     def _conclude(self, reason: str) -> None:
-        if reason == "error":  # OpenRouter's, for a provider that broke off
-            raise fault("upstream_error", "The model's server said that it failed.")
-        self._reason = reason
+        if reason in _BROKEN:
+            raise fault("upstream_error", f"The model's server said that it failed ({reason}).")
+        if reason == "abort":  # vLLM's and SGLang's, for an answer that they were made to drop
+            raise fault("truncated", "The model's server dropped its answer before it was finished.")
+        self._reason = _REASONS.get(reason, reason)
 
     def _push(self, message: _Message) -> bool:
         reasoning = message.reasoning_content or message.reasoning

@@ -59,6 +59,7 @@ _REMEDIES = {
 
 # An error code is words of letters, or a short number. Keys, prompts and addresses do not look like that.
 _ERROR_CODE = re.compile(r"[A-Za-z]{2,32}(?:[_.-][A-Za-z]{1,32}){0,5}|\d{3,6}")
+_SHORT_NUMBER = re.compile(rb"\d{1,6}(?:\.\d{1,6})?")
 _MEDIA_TYPE = re.compile(r"[a-z]{1,16}/[a-z0-9.+-]{1,48}")
 
 
@@ -269,12 +270,19 @@ class Response:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             word = ""
         code = _CODES_BY_STATUS.get(self._status) or _CODES_BY_HUNDREDS.get(self._status // 100, "upstream_garbage")
-        return fault(code, f"The model's server answered {self._status}{word}.{_REMEDIES.get(code, '')}")
+        error = fault(code, f"The model's server answered {self._status}{word}.{_REMEDIES.get(code, '')}")
+        error.status, error.retry_after = self._status, _seconds(self._fields.get(b"retry-after", b""))
+        return error
 
     @property
     def _ends_with_connection(self) -> bool:
         """RFC 9112 6.3: without either field, the body is what comes until the connection closes."""
         return bool(self._status) and not self._fields.keys() & {b"content-length", b"transfer-encoding"}
+
+
+def _seconds(retry_after: bytes) -> float | None:
+    """Read a `Retry-After` in seconds; one that is a date is not read, as its clock may not be ours."""
+    return float(retry_after) if _SHORT_NUMBER.fullmatch(retry_after) else None
 
 
 def _only_chunk(data: bytes) -> bytes:

@@ -22,6 +22,7 @@ from dazi.service import Gateway, Limits
 from dazi.service.telemetry import Chorus, Telemetry
 from dazi.settings import Settings
 from dazi.upstream import Upstream
+from dazi.upstream.build import build
 from dazi.upstream.custom import Answerer, from_generator
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
@@ -175,7 +176,10 @@ def _upstream(model: Upstream | Answerer) -> Upstream:
 
 
 def models_of(settings: Settings) -> dict[str, Upstream]:
-    """Make the upstreams that the settings name: one OpenAI-compatible server's models, or the embedded ones."""
+    """Make the upstreams that the settings name: several, one OpenAI-compatible server's models, or the embedded ones."""
+    if settings.upstreams:
+        pools = build(settings.upstreams, settings.routing)
+        return {name: pools[name] for name in settings.model or pools}
     if settings.upstream:
         key = settings.upstream_key
         return {name: OpenAIUpstream(settings.upstream, key=key or None) for name in settings.model}
