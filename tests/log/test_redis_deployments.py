@@ -24,7 +24,7 @@ from dazi.upstream import Prompt
 
 PASSWORD = "wombat-and-quokka"
 # All that a user of Dazi's needs: its own keys, and no administration.
-RIGHTS = "resetkeys ~dazi:* resetchannels -@all +@read +@write +@scripting +@connection +time +info"
+RIGHTS = "resetkeys ~dazi:* resetchannels -@all +@read +@write +@scripting +@connection +time"
 
 
 @asynccontextmanager
