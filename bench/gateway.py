@@ -1,148 +1,233 @@
-"""CPU a token, latency and memory of the gateway beside a bare pass-through, interleaved in one run.
+"""Dazi and its peers side by side in one run, in front of one paced mock upstream: CPU, latency, memory, bytes.
 
-usage: gateway.py [--streams N] [--tokens N] [--interval MS] [--rounds N] [--json]
+usage: gateway.py [--full] [--rounds N] [--only NAMES] [--out FOLDER] [--install-litellm]
 
-The pass-through (aiohttp → bare ASGI on uvicorn) parses nothing, logs nothing and cannot resume; it is the floor for
-Python. Both stand in front of the same paced upstream. Of each figure the best round counts: noise only ever adds.
-Every token that the upstream wrote must arrive, one event a token, or the run fails.
+Each cell is a number of streams at a rate of tokens; all rivals take turns in every cell, so that a noisy moment meets more than
+one. Of each figure the best round counts, since noise only adds; of memory the most. CPU is user and system time of the rival's
+processes for each token that arrived. A rival that lost tokens, or whose p99 passed a second, is marked ✗: it broke there.
+Prints Markdown; FOLDER gets it with JSON and plots.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-YARDSTICKS = Path(__file__).parent / "yardsticks"
-# Ports that the yardsticks have built in, and ours.
-UPSTREAM, RELAY, DAZI = 18801, 18805, 18806
-FIGURES = ("cpu_us_per_token", "lat_ms_p50", "lat_ms_p99", "ttft_ms_p50", "rss_kib_per_stream", "bytes_per_token")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from bench import plots, report
+from bench.rivals import (
+    HERE,
+    LITELLM,
+    MODES,
+    PEERS,
+    SERVERS,
+    WORKERS,
+    YARDSTICKS,
+    Absent,
+    Running,
+    Way,
+    free_port,
+    program,
+    running,
+)
+
+Figures = dict[str, float]
+# Seconds that a cell may take beyond what its pace needs until its streams are cut off.
+_SLACK = 25.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is asked for. `interval` is in milliseconds between two tokens of a stream."""
+    """One cell: so many streams, each of so many tokens, one every `interval` milliseconds."""
 
     streams: int = 300
     tokens: int = 100
-    interval: int = 50
-    rounds: int = 5
+    interval: float = 50
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes when nothing is slow."""
+        return self.tokens * self.interval / 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """Who is measured."""
+class Cell:
+    """What one rival did under one load; `broke` says how, or is empty."""
 
-    name: str
-    port: int
-    path: str
-    command: tuple[str, ...]
-
-
-RELAY_COMMAND = (
-    *(sys.executable, "-m", "uvicorn", "relay_best:app", "--app-dir", str(YARDSTICKS)),
-    *("--port", str(RELAY), "--log-level", "warning", "--no-access-log"),
-)
-DAZI_COMMAND = (
-    *(str(Path(sys.executable).with_name("dazi")), "serve", "--model", "m"),
-    *("--upstream", f"http://127.0.0.1:{UPSTREAM}/v1", "--port", str(DAZI)),
-)
-CONTENDERS = (
-    Contender("pass-through", RELAY, "/", RELAY_COMMAND),
-    Contender("dazi", DAZI, "/v1/generations", DAZI_COMMAND),
-)
+    load: Load
+    way: str
+    figures: Figures
+    broke: str = ""
 
 
-def measure(load: Load) -> dict[str, dict[str, float]]:
-    """Run the rounds; returns the best of each figure, by contender. Raises `RuntimeError` if a token is missing."""
-    with ExitStack() as stack:
+# The load that the targets are about; then more and more streams; then higher and higher rates.
+MAIN = Load()
+STREAMS = tuple(Load(streams, 40, 100) for streams in (1, 10, 100, 1000, 3000))
+RATES = tuple(Load(100, int(2500 / interval), interval) for interval in (20, 10, 5))
+SCALE = Load(600, 60, 100)
+FULL_STREAMS = tuple(Load(streams, 100, 100) for streams in (1, 10, 100, 300, 1000, 3000))
+FULL_RATES = tuple(Load(100, int(10_000 / interval), interval) for interval in (50, 20, 10, 5, 2))
+
+
+class Stage:
+    """The servers that run, started when they are first asked for, and the upstream, another for each load."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._servers: dict[str, Running] = {}
+        # Why a server could not be started.
+        self._absent: dict[str, str] = {}
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dazi-bench-")))
+        self._upstream = free_port()
+
+    @contextmanager
+    def upstream(self, load: Load) -> Iterator[None]:
+        """Run the upstream for this load."""
         script = str(YARDSTICKS / "mock_upstream.py")
-        upstream = (sys.executable, script, str(UPSTREAM), str(load.tokens), str(load.interval))
-        stack.enter_context(running(upstream, UPSTREAM))
-        processes = {rival: stack.enter_context(running(rival.command, rival.port)) for rival in CONTENDERS}
-        rows = [row(rival, processes[rival], load) for _ in range(load.rounds) for rival in CONTENDERS]
-    return {
-        rival.name: {figure: best(figure, [row for row in rows if row["gateway"] == rival.name]) for figure in FIGURES}
-        for rival in CONTENDERS
-    }
+        command = (sys.executable, script, str(self._upstream), str(load.tokens), str(load.interval))
+        with program(command, self._upstream):
+            yield
 
+    def server(self, name: str) -> Running:
+        """Start a server, unless it runs. Raises `Absent`."""
+        if name in self._absent:
+            raise Absent(self._absent[name])
+        if name not in self._servers:
+            try:
+                self._servers[name] = self._started(name)
+            except (Absent, RuntimeError) as reason:
+                self._absent[name] = str(reason)[:200]
+                raise Absent(self._absent[name]) from None
+        return self._servers[name]
 
-def best(figure: str, rows: list[dict[str, Any]]) -> float:  # Any: the yardstick's JSON
-    """Pick the least of the rounds; of memory the most, since a process grows only once."""
-    return float((max if figure.startswith("rss") else min)(row[figure] for row in rows))
+    def _started(self, name: str) -> Running:
+        folder = self._folder / name
+        folder.mkdir()
+        named = {"redis": self._redis(folder)} if name == "redis" else {}
+        return self._stack.enter_context(running(SERVERS[name], self._upstream, folder, **named))
 
+    def measure(self, way: Way, load: Load) -> Figures:
+        """Send the load through a way once. Raises `Absent`."""
+        server = self.server(way.server)
+        command = [sys.executable, str(HERE / "load.py"), str(server.port), str(load.streams), way.path]
+        command += [str(load.seconds + _SLACK), *map(str, server.pids())]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        figures: Figures = json.loads(result.stdout)
+        return figures
 
-def row(rival: Contender, process: subprocess.Popen[bytes], load: Load) -> dict[str, Any]:  # Any: the yardstick's JSON
-    """Measure one contender once."""
-    command = [sys.executable, str(YARDSTICKS / "load.py"), rival.name, str(rival.port), str(load.streams), rival.path]
-    result = subprocess.run([*command, "key", str(process.pid)], capture_output=True, text=True, check=True)
-    figures: dict[str, Any] = json.loads(result.stdout)
-    wanted = load.streams * load.tokens
-    if figures["tokens"] != wanted:
-        raise RuntimeError(f"{rival.name} delivered {figures['tokens']} of {wanted} tokens.")
-    return figures
+    def _redis(self, folder: Path) -> str:
+        port = free_port()
+        command = ("redis-server", "--port", str(port), "--save", "", "--appendonly", "yes", "--dir", str(folder))
+        try:
+            self._stack.enter_context(program((*command, "--appendfsync", "always"), port))
+        except FileNotFoundError:
+            raise Absent("redis-server is not installed (apt install redis-server)") from None
+        return f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager
-def running(command: tuple[str, ...], port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server, from when it listens."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_listening(process, port)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+def stage() -> Iterator[Stage]:
+    """Make room for servers; they end with it."""
+    with ExitStack() as stack:
+        yield Stage(stack)
 
 
-def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until something listens. Raises `RuntimeError` if the process ends before, or takes 30 s."""
-    for _ in range(600):
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}.")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"Nothing listens on port {port}.")
+def compare(here: Stage, load: Load, ways: Iterable[Way], rounds: int) -> list[Cell]:
+    """Let all ways take turns under one load."""
+    rows: dict[Way, list[Figures]] = {way: [] for way in ways}
+    faults: dict[Way, str] = {}
+    with here.upstream(load):
+        for _ in range(rounds):
+            for way, figures in rows.items():
+                try:
+                    figures.append(here.measure(way, load))
+                except (Absent, subprocess.CalledProcessError) as reason:
+                    faults[way] = str(reason).splitlines()[0]
+    return [_cell(load, way, figures, faults.get(way, "")) for way, figures in rows.items()]
 
 
-def ratio(results: dict[str, dict[str, float]]) -> float:
-    """Tell what a token costs here, in pass-throughs."""
-    return results["dazi"]["cpu_us_per_token"] / results["pass-through"]["cpu_us_per_token"]
+def _cell(load: Load, way: Way, rows: Sequence[Figures], absent: str) -> Cell:
+    if not rows:
+        return Cell(load, way.name, {}, absent)
+    figures = {
+        name: (max if name in {"kib", "peak_mib", "tokens"} else min)(row[name] for row in rows) for name in rows[0]
+    }
+    return Cell(load, way.name, figures, _fault(load, way, figures))
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
-    """Draw the results as a Markdown table."""
-    lines = ["| | " + " | ".join(FIGURES) + " |", "|---|" + "---:|" * len(FIGURES)]
-    lines += [
-        f"| {name} | " + " | ".join(f"{row[figure]:g}" for figure in FIGURES) + " |" for name, row in results.items()
-    ]
-    return "\n".join(lines)
+def _fault(load: Load, way: Way, figures: Figures) -> str:
+    wanted = load.streams * load.tokens
+    if figures["tokens"] < wanted and not way.merges:
+        return f"{figures['tokens']:.0f} of {wanted} tokens in {load.seconds + _SLACK:.0f} s"
+    if figures["events"] < wanted and not way.merges:
+        return f"{figures['events']:.0f} events for {wanted} tokens"
+    return f"p99 {figures['p99'] / 1000:.1f} s" if figures["p99"] > 1000 else ""
+
+
+def ratio(cells: Sequence[Cell], way: str = "Dazi", to: str = "bare pass-through") -> float:
+    """Tell what a token costs one way, by what it costs another."""
+    costs = {cell.way: cell.figures["cpu_us"] for cell in cells if cell.figures}
+    return costs[way] / costs[to]
+
+
+def run(*, full: bool, rounds: int, only: frozenset[str]) -> list[Cell]:
+    """Measure everything."""
+    ways = [way for way in (*PEERS, *MODES) if not only or way.server in only]
+    peers = [way for way in PEERS if way in ways]
+    rated = [way for way in ways if way in PEERS or "coalesce" in way.path]
+    workers = [way for way in WORKERS if not only or way.server in only]
+    with stage() as here:
+        cells = _told(here, MAIN, ways, rounds)
+        for load in FULL_STREAMS if full else STREAMS:
+            cells += _told(here, load, peers, rounds if full else 1)
+        for load in FULL_RATES if full else RATES:
+            cells += _told(here, load, rated, rounds if full else 1)
+        return cells + _told(here, SCALE, workers, rounds)
+
+
+def _told(here: Stage, load: Load, ways: Sequence[Way], rounds: int) -> list[Cell]:
+    if not ways:
+        return []
+    cells = compare(here, load, ways, rounds)
+    print(report.section(cells), flush=True)
+    return cells
+
+
+def install_litellm() -> None:
+    """Make LiteLLM's virtual environment: some 150 packages."""
+    subprocess.run([sys.executable, "-m", "venv", str(LITELLM)], check=True)
+    subprocess.run([str(LITELLM / "bin" / "pip"), "install", "-q", "litellm[proxy]"], check=True)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in Load.__slots__:
-        parser.add_argument(f"--{name}", type=int, default=getattr(Load(), name))
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = vars(parser.parse_args())
-    as_json = arguments.pop("json")
-    results = measure(Load(**arguments))
-    if as_json:
-        print(json.dumps({"results": results, "ratio": ratio(results)}))
-        return
-    print(table(results))
-    print(f"\nA token costs {ratio(results):.2f} × the bare pass-through's CPU.")
+    parser.add_argument("--full", action="store_true", help="longer cells, more of them, every round in each")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="servers, by comma: " + ",".join(SERVERS))
+    parser.add_argument("--out", type=Path, default=HERE.parent / ".bench" / "results")
+    parser.add_argument("--install-litellm", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.install_litellm and not LITELLM.exists():
+        install_litellm()
+    print(report.machine(), flush=True)
+    cells = run(full=arguments.full, rounds=arguments.rounds, only=frozenset(filter(None, arguments.only.split(","))))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    text = f"{report.machine()}\n\n" + "\n".join(report.section(group) for group in report.by_load(cells))
+    (arguments.out / "gateway.md").write_text(text)
+    (arguments.out / "gateway.json").write_text(
+        json.dumps({"machine": report.machine(), "cells": [asdict(cell) for cell in cells]})
+    )
+    for name, picture in plots.draw(cells).items():
+        (arguments.out / f"{name}.svg").write_text(picture)
+    print(f"Kept in {arguments.out}")
 
 
 if __name__ == "__main__":

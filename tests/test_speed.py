@@ -1,32 +1,43 @@
-"""The speed guard: what a token costs, beside the bare pass-through in the same run."""
+"""The speed guards: what a token costs, beside the bare pass-through in the same run.
+
+A busy machine makes single rounds meaningless, so the best of several counts, and a run that failed is run again: what got slow
+stays slow.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-# A later goal is 0.8. Above this something on the way of every token has gone wrong.
-MOST = 1.5
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from bench import gateway, report
+from bench.rivals import MODES, PEERS
 
-
-def load_bench() -> ModuleType:
-    path = Path(__file__).parent.parent / "bench" / "gateway.py"
-    spec = importlib.util.spec_from_file_location("bench_gateway", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+# Reached on a quiet machine, and in brackets what is a fault of ours whatever the machine does.
+MOST = {"Dazi": 1.25, "Dazi, coalesce=0.04": 0.85}
+ATTEMPTS = 3
+WAYS = [way for way in (*PEERS, *MODES) if way.name in {"bare pass-through", *MOST}]
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(240)
-def test_a_token_costs_at_most_half_again_what_the_bare_pass_through_pays() -> None:
-    bench = load_bench()
-    results = bench.measure(bench.Load(streams=200, tokens=100, rounds=3))
-    assert bench.ratio(results) <= MOST, bench.table(results)
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("load", "way"),
+    [
+        (gateway.Load(streams=200, tokens=80, interval=40), "Dazi"),
+        (gateway.Load(streams=60, tokens=300, interval=10), "Dazi, coalesce=0.04"),
+    ],
+)
+def test_a_token_costs_no_more_than_its_share_of_the_bare_pass_throughs(load: gateway.Load, way: str) -> None:
+    rivals = [rival for rival in WAYS if rival.name in {way, "bare pass-through"}]
+    seen = []
+    for _ in range(ATTEMPTS):
+        with gateway.stage() as here:
+            cells = gateway.compare(here, load, rivals, rounds=3)
+        assert [cell.way for cell in cells if cell.figures["tokens"] != load.streams * load.tokens] == []
+        seen.append(gateway.ratio(cells, way))
+        if seen[-1] <= MOST[way]:
+            return
+    pytest.fail(f"{way} costs {seen} × the bare pass-through, and may cost {MOST[way]}:\n{report.section(cells)}")

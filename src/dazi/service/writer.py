@@ -115,7 +115,8 @@ class Writer:
 
     def _store(self, piece: Piece, size: int) -> None:
         self._room -= size
-        self._check_room()
+        if self._room < 0:
+            self._check_room()
         self._append(self._generation, piece, previous=self._position, epoch=self._epoch)
         self._position += 1
 

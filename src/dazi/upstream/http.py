@@ -33,8 +33,8 @@ from dazi.upstream.response import ALL, PROGRESS, Reader, Response, fault
 _DRAIN_TIMEOUT = 1.0
 # Seconds that a connection waits for its next request; below the 5 s after which uvicorn and Node.js close theirs.
 _IDLE_TIMEOUT = 4.0
-# Idle connections kept: the next burst's handshakes saved, without hoarding a server's sockets.
-_MAX_IDLE = 64
+# Idle connections kept, for as short as they are: the next burst's handshakes saved.
+_MAX_IDLE = 512
 
 # What may stand in a request line without ending it.
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
@@ -157,6 +157,19 @@ class _Pool:
 
 class _Connection(asyncio.Protocol):
     """One connection: idle, in an exchange, or draining what follows the end of one."""
+
+    __slots__ = (
+        "_is_used",
+        "_loop",
+        "_next_patience",
+        "_over",
+        "_patience",
+        "_pool",
+        "_progress_at",
+        "_response",
+        "_timer",
+        "_transport",
+    )
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
