@@ -1,7 +1,7 @@
 # The one task runner. `make` alone lists what there is; nothing here needs a flag.
 
 .POSIX:
-.PHONY: help run test test-full lint bench docs sdk lock clean
+.PHONY: help run test test-full lint bench bench-full docs sdk lock clean
 .NOTPARALLEL:
 
 help:
@@ -28,9 +28,18 @@ lint: ## check style, formatting, types and the floors
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/lint-imports --no-logo
 
-bench: ## measure: every script in bench/, in turn
+bench: ## measure Dazi beside its peers, in about a quarter of an hour; tables and plots in bench/results
 	@sh scripts/setup test
-	@for script in bench/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
+	@bash scripts/system-packages
+	@.venv/bin/python bench/gateway.py --install-litellm
+	@for script in fanout soak sse_parsers; do echo "== $$script"; .venv/bin/python "bench/$$script.py" || exit 1; done
+
+bench-full: ## measure everything, at length
+	@sh scripts/setup test
+	@bash scripts/system-packages
+	@.venv/bin/python bench/gateway.py --install-litellm --full
+	@.venv/bin/python bench/soak.py --generations 100000
+	@for script in bench/*.py; do case $$script in */gateway.py|*/soak.py) ;; *) echo "== $$script"; .venv/bin/python "$$script" || exit 1;; esac; done
 
 docs: ## check that every link and anchor in the documents leads somewhere
 	@sh scripts/setup test

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import plots, report
-from bench.rivals import (
+from bench.harness import plots, report
+from bench.harness.rivals import (
     HERE,
     LITELLM,
     MODES,
@@ -116,7 +116,7 @@ class Stage:
     def measure(self, way: Way, load: Load) -> Figures:
         """Send the load through a way once. Raises `Absent`."""
         server = self.server(way.server)
-        command = [sys.executable, str(HERE / "load.py"), str(server.port), str(load.streams), way.path]
+        command = [sys.executable, str(HERE / "harness" / "load.py"), str(server.port), str(load.streams), way.path]
         command += [str(load.seconds + _SLACK), *map(str, server.pids())]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         figures: Figures = json.loads(result.stdout)
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="longer cells, more of them, every round in each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="servers, by comma: " + ",".join(SERVERS))
-    parser.add_argument("--out", type=Path, default=HERE.parent / ".bench" / "results")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--install-litellm", action="store_true")
     arguments = parser.parse_args()
     if arguments.install_litellm and not LITELLM.exists():

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import gateway, report
-from bench.rivals import MODES, PEERS
+from bench import gateway
+from bench.harness import report
+from bench.harness.rivals import MODES, PEERS
 
 # Reached on a quiet machine, and in brackets what is a fault of ours whatever the machine does.
 MOST = {"Dazi": 1.25, "Dazi, coalesce=0.04": 0.85}

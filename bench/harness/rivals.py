@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 YARDSTICKS = HERE / "yardsticks"
 DAZI = str(Path(sys.executable).with_name("dazi"))
 # LiteLLM has a virtual environment of its own: its pins are not ours.
@@ -126,9 +126,7 @@ SERVERS = {
     "nginx": Server(_nginx),
     "pass-through": Server(_uvicorn("pass_through:app"), _with_upstream),
     "httpx": Server(_uvicorn("starlette_httpx:app"), _with_upstream),
-    "litellm": Server(
-        _litellm, lambda _: _LITELLM_SETTINGS, patience=180
-    ),
+    "litellm": Server(_litellm, lambda _: _LITELLM_SETTINGS, patience=180),
     "dazi": Server(_dazi()),
     "sqlite": Server(_dazi("--log", "sqlite:///{folder}/dazi.db")),
     "redis": Server(_dazi("--log", "{redis}")),
