@@ -16,7 +16,7 @@ from tests.waiting import until
 from tests.web.wire import OPEN
 
 from dazi.web.app import App
-from dazi.web.stream import Readers
+from dazi.web.readers import Readers
 
 
 class Clock:

@@ -21,8 +21,9 @@ from dazi.upstream import Prompt
 from dazi.upstream.demo import DemoUpstream
 from dazi.web.course import Course
 from dazi.web.frames import Mode, Profile, framer_of
+from dazi.web.readers import Readers
 from dazi.web.replace import reader_of
-from dazi.web.stream import STALL, Readers
+from dazi.web.stream import STALL
 
 PROMPT = Prompt("demo", [])
 

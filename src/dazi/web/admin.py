@@ -22,8 +22,8 @@ from dazi.web.calls import Call, Reply, json_reply
 from dazi.web.chat import page_file
 from dazi.web.guard import Keys
 from dazi.web.metrics import CONTENT_TYPE, Metrics
+from dazi.web.readers import Readers
 from dazi.web.requests import decode, read_body
-from dazi.web.stream import Readers
 
 _MAX_BODY = 4096
 _RECENT = 100

@@ -37,7 +37,7 @@ from dazi.web.metrics import Metrics
 from dazi.web.openapi import description
 from dazi.web.operations import Operations
 from dazi.web.probe import Probes
-from dazi.web.stream import Readers
+from dazi.web.readers import Readers
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
 MAX_BODY = 8 * 1024 * 1024

@@ -24,8 +24,8 @@ from dazi.web.frames import Encoding, framer_of, write_json
 from dazi.web.guard import Doors, Keys, preflight
 from dazi.web.metrics import Metrics
 from dazi.web.options import wants_inband, wants_json
+from dazi.web.readers import Readers
 from dazi.web.replace import reader_of
-from dazi.web.stream import Readers
 
 logger = logging.getLogger("dazi.web")
 

@@ -12,7 +12,8 @@ from dazi.events import Text
 from dazi.log import Record
 from dazi.service import Gateway
 from dazi.web.course import Course
-from dazi.web.stream import Reader, Readers
+from dazi.web.readers import Readers
+from dazi.web.stream import Reader
 
 
 class CoalescingReader(Reader):

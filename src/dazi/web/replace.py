@@ -16,7 +16,8 @@ from dazi.service import Gateway
 from dazi.service.views import Part, replace_view
 from dazi.web.coalesce import CoalescingReader
 from dazi.web.course import Course
-from dazi.web.stream import Headers, Reader, Readers
+from dazi.web.readers import Readers
+from dazi.web.stream import Headers, Reader
 
 # The whole text is sent each time. A reader waits this long between two snapshots, and longer as the text grows,
 # so that the bytes of an answer grow as n log n, not n squared.

@@ -15,7 +15,6 @@ anything else (a middleware, another server) every write goes through the task: 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from itertools import chain
 
@@ -30,7 +29,8 @@ from dazi.service import Gateway
 from dazi.service.views import Part, append_view
 from dazi.web.course import Course
 from dazi.web.frames import slices
-from dazi.web.metrics import Left, Metrics
+from dazi.web.metrics import Left
+from dazi.web.readers import Readers
 
 Headers = list[tuple[bytes, bytes]]
 RequestResponseCycle = HttptoolsCycle | H11Cycle
@@ -41,80 +41,6 @@ STALL = 30.0
 # The most bytes of one write. What is behind them waits in the log, not in a transport, and `STALL` measures what is taken:
 # a line of two kilobytes a second is slow, not absent.
 _SLICE = 32 * 1024
-
-
-class Readers:
-    """All readers of this process: one flush a turn of the loop, one tick a second for heartbeats and rotation.
-
-    Args:
-        metrics: who counts them.
-    """
-
-    def __init__(self, metrics: Metrics | None = None) -> None:
-        self._metrics = metrics or Metrics()
-        # When the first reader of this turn asked to be written to.
-        self._asked = 0.0
-        self._readers: set[Reader] = set()
-        self._due: list[Reader] = []
-        # Those that wait for the end of a window, by its seconds.
-        self._windows: dict[float, list[Reader]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._readers)
-
-    def add(self, reader: Reader) -> None:
-        """Let a reader feel the clock, and hear the goodbye."""
-        self._readers.add(reader)
-        self._metrics.reader_came()
-        if self._timer is None:
-            self._wind()
-
-    def discard(self, reader: Reader) -> None:
-        """Let it go."""
-        self._readers.discard(reader)
-        self._metrics.reader_left(reader.left)
-
-    def write_soon(self, reader: Reader) -> None:
-        """Flush this reader at the end of this turn of the loop."""
-        if not self._due:
-            self._asked = time.monotonic()
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._due.append(reader)
-
-    def write_within(self, reader: Reader, window: float) -> None:
-        """Flush this reader before `window` seconds are over, together with all that asked for the same."""
-        due = self._windows.setdefault(window, [])
-        if not due:
-            asyncio.get_running_loop().call_later(window, self._close_window, window)
-        due.append(reader)
-
-    def goodbye(self) -> None:
-        """Ask every reader to attach again."""
-        for reader in tuple(self._readers):
-            reader.leave()
-
-    def _flush(self) -> None:
-        due, self._due = self._due, []
-        for reader in due:
-            reader.flush()
-        self._metrics.flushed(time.monotonic() - self._asked)
-
-    def _close_window(self, window: float) -> None:
-        for reader in self._windows.pop(window):
-            reader.flush()
-
-    def _wind(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(1.0, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if any(reader.hears_goodbye for reader in self._readers):
-            self.goodbye()
-        for reader in tuple(self._readers):
-            reader.tick()
-        if self._readers:
-            self._wind()
 
 
 class Reader:
