@@ -1,34 +1,15 @@
-"""A real nginx in front of a port: `async with nginx(folder, behind=8000, location="proxy_buffering on;") as port`."""
+"""A real nginx, with a test's own site or with files of deploy/."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from shutil import which
 
-_CONFIGURATION = """
-daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port}{tls};
-        {server}
-        location / {{
-            proxy_pass http://127.0.0.1:{behind};
-            proxy_set_header Host $host;
-            {location}
-        }}
-    }}
-}}
-"""
+from tests.servers import free_port, running
 
+_KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 # As the documents recommend it.
 RIGHT = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 75s;'
 
@@ -37,50 +18,35 @@ RIGHT = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering
 async def nginx(
     folder: Path, *, behind: int, location: str = RIGHT, server: str = "", tls: Path | None = None
 ) -> AsyncIterator[int]:
-    """Run it in `folder`; gives its port. `tls`: a file with a certificate and its key."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    """Run it before a port, with directives for the server and its location; gives its port.
+
+    `tls`: a file with a certificate and its key.
+    """
     if tls is not None:
         server += f"ssl_certificate {tls}; ssl_certificate_key {tls};"
-    file = _write(
-        folder,
-        _CONFIGURATION.format(
-            folder=folder, port=port, behind=behind, location=location, server=server, tls=" ssl" if tls else ""
-        ),
-    )
-    process = await asyncio.create_subprocess_exec(
-        which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx",
-        "-p",
-        folder,
-        "-c",
-        file,
-        "-e",
-        folder / "error.log",
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(20):
-            while not await _listens(port):
-                assert process.returncode is None, (folder / "error.log").read_text()
-                await asyncio.sleep(0.02)
+    listen = "listen 8000 ssl;" if tls else "listen 8000;"
+    place = f"location / {{ proxy_pass http://127.0.0.1:{behind}; proxy_set_header Host $host; {location} }}"
+    async with nginx_with(folder, f"server {{ {listen} {server} {place} }}", listen="8000") as port:
         yield port
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
 
 
-def _write(folder: Path, configuration: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    file = folder / "nginx.conf"
-    file.write_text(configuration)
+@asynccontextmanager
+async def nginx_with(folder: Path, configuration: str, *, listen: str) -> AsyncIterator[int]:
+    """Run it with a file of its own, or with sites alone, listening at a free port instead of `listen`; gives that."""
+    port = free_port()
+    if "http {" not in configuration:
+        configuration = f"daemon off; events {{}} http {{ access_log off;\n{configuration}\n}}"
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _KINDS)
+    configuration = configuration.replace("http {", f"http {{ {paths}", 1).replace("worker_processes auto;", "")
+    configuration, count = re.subn(rf"listen (?:127\.0\.0\.1:)?{listen}\b", f"listen 127.0.0.1:{port}", configuration)
+    assert count == 1
+    pid = "" if re.search(r"^pid ", configuration, re.MULTILINE) else f"pid {folder}/nginx.pid;\n"
+    file = _write(folder / "nginx.conf", pid + configuration)
+    async with running("nginx", "-p", str(folder), "-e", "stderr", "-c", str(file), folder=folder, port=port):
+        yield port
+
+
+def _write(file: Path, content: str) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, encoding="utf-8")
     return file
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
