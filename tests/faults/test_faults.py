@@ -41,9 +41,11 @@ def run(tmp_path: Path, record_property: Callable[[str, object], None]) -> Run:
             history = await world.run()
         counts = history.counts()
         record_property("counts", f"seed {SEED}, " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-        violations = check(history, wait=plan.wait)
-        if violations:
-            shown = "\n".join(map(str, violations[:20]))
+        broken = [str(violation) for violation in check(history, wait=plan.wait)]
+        # What nobody foresaw is a fault, though no reader may have noticed it this time.
+        broken += [f"{name} was surprised" for name, words in world.said.items() if "Traceback" in words]
+        if broken:
+            shown = "\n".join(broken[:20])
             pytest.fail(f"{plan.name}, seed {SEED}: see {keep(world, tmp_path)}\n{shown}", pytrace=False)
         return counts
 
