@@ -35,6 +35,7 @@ from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unkno
 from dazi.events import Aborted, Done, Failed, Piece, Reasoning, Retract, Text
 from dazi.log import Cursor, Leases, Log, Record, Restores, Shelf
 from dazi.log.redis import RedisLog
+from dazi.log.redis.scripts import Script
 from dazi.log.redis.store import Argument, Store
 
 
@@ -389,6 +390,29 @@ async def test_a_store_that_is_not_there_is_told_at_once() -> None:
     await log.close()
     assert time.monotonic() - began < 1
     assert "sesame" not in str(caught.value)
+
+
+async def test_a_call_that_comes_as_every_lane_ends_is_answered() -> None:
+    store = Store.from_url("redis://127.0.0.1:1/0")
+    gate = asyncio.Event()
+
+    async def send(commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+        await gate.wait()
+        return [b"done"] * len(commands)
+
+    store._send = send
+    script = Script("return 1")
+    calls = []
+    for _ in range(8):  # the first four fill the lanes
+        calls.append(asyncio.ensure_future(store.call(script, [])))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    gate.set()
+    for _ in range(20):
+        calls.append(asyncio.ensure_future(store.call(script, [])))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*calls) == [b"done"] * 28
+    await store.close()
 
 
 async def test_a_line_that_is_cut_under_the_pen_is_tried_again_and_then_told(

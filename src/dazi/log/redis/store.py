@@ -177,13 +177,18 @@ class Store:
         if self._waiting and len(self._lanes) < _LANES:
             lane = asyncio.get_running_loop().create_task(self._drain(), name="dazi calls to Redis")
             self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
 
     async def _drain(self) -> None:
         """Send what waits, until nothing does."""
-        while self._waiting:
-            calls, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-            await self._run([call for call in calls if not call.answer.done()])
+        try:
+            while self._waiting:
+                calls, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
+                await self._run([call for call in calls if not call.answer.done()])
+        finally:
+            # At once, and not when the task is seen to be done: a call in between would find every lane taken, open none, and
+            # leave those behind it to wait for what will not come.
+            self._lanes.discard(asyncio.current_task())
+            self._open_lane()
 
     async def _run(self, calls: Sequence[Call]) -> None:
         try:
