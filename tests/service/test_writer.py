@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.log.contract import fold, units
 
 from dazi.errors import GenerationError, OutOfOrder
-from dazi.events import Answer, Event, Reasoning, Started, Text, ToolCall
+from dazi.events import Answer, Event, Reasoning, Retract, Started, Text, ToolCall
 from dazi.log import Draft
 from dazi.log.memory import MemoryLog
 from dazi.service.budget import Budget, Share
@@ -224,3 +224,21 @@ def test_two_writers_of_one_log_cannot_both_write() -> None:
     desk.writer.text("a")
     with pytest.raises(OutOfOrder):
         other.text("b")
+
+
+def test_a_retraction_is_all_there_is_and_what_follows_goes_on_from_it() -> None:
+    desk = Desk()
+    desk.writer.text("half a secret \ud83d")
+    desk.writer.retract("不行 \ud83d", reason="moderation")
+    desk.writer.text("\ude00 then")
+    desk.writer.flush()
+    assert desk.answer.text == "不行 \ufffd\ufffd then"
+    assert desk.answer.n == units(desk.answer.text)
+    assert desk.events[-2] == Retract("不行 \ufffd", 4, "moderation")
+
+
+def test_everything_may_be_retracted() -> None:
+    desk = Desk()
+    desk.writer.text("x")
+    desk.writer.retract("", reason="moderation")
+    assert desk.text("y") == "y"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.upstream.mock_server import Recorder
 
-from dazi.errors import Closed
+from dazi.errors import Closed, UpstreamError
 from dazi.upstream import Retracts
 from dazi.upstream.gate import Gate, Said
 
@@ -125,6 +125,6 @@ def test_a_retraction_replaces_what_the_next_one_goes_on_from() -> None:
     assert (sink.said, said.text) == ("nothing", "nothing")
 
 
-def test_a_sink_that_takes_no_retraction_is_named(sink: Recorder) -> None:
-    with pytest.raises(TypeError, match="Recorder"):
+def test_where_the_sink_takes_no_retraction_the_answer_has_failed(sink: Recorder) -> None:
+    with pytest.raises(UpstreamError, match="took back"):
         gate(sink).retract("x", reason="y")

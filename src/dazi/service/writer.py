@@ -7,7 +7,7 @@ reader that keeps up, before the call returns: there is no task on the way of a 
 
 from __future__ import annotations
 
-from dazi.events import Piece, Reasoning, Text, ToolCall, utf16_length
+from dazi.events import Piece, Reasoning, Retract, Text, ToolCall, utf16_length
 from dazi.log import AppendsNow
 from dazi.service.budget import Share
 
@@ -98,6 +98,13 @@ class Writer:
         whole = joiner.join(arguments) if arguments else ""
         if whole or call_id or name:
             self._store(ToolCall(index, call_id=call_id, name=name, arguments=whole), len(whole) + 1)
+
+    def retract(self, text: str, *, reason: str) -> None:
+        """Put another text in the place of the whole answer so far."""
+        self._text.flush()  # half a character of what is withdrawn
+        whole = self._text.join(text) + self._text.flush() if text else ""
+        self._n = utf16_length(whole)
+        self._store(Retract(whole, self._n, reason), len(whole) + 1)
 
     def flush(self) -> None:
         """Store what was held back for its other half, which will not come.

@@ -12,7 +12,10 @@ from functools import partial
 
 from dazi.errors import ConfigError
 from dazi.upstream import Upstream
+from dazi.upstream.anthropic import AnthropicUpstream
 from dazi.upstream.balance import Seat
+from dazi.upstream.coze import CozeUpstream
+from dazi.upstream.dify import DifyUpstream
 from dazi.upstream.http import Timeouts
 from dazi.upstream.member import Bounds, Member
 from dazi.upstream.openai import OpenAIUpstream
@@ -20,9 +23,14 @@ from dazi.upstream.plan import DIALECTS, Plan, Routing, Waits, check
 from dazi.upstream.plugin import load
 from dazi.upstream.pool import Observer, Pool, Rules
 from dazi.upstream.presets import PRESETS, Preset
+from dazi.upstream.responses import ResponsesUpstream
 
 _DIALECTS: Mapping[str, Callable[..., Upstream]] = {
     "openai": OpenAIUpstream,
+    "anthropic": AnthropicUpstream,
+    "responses": ResponsesUpstream,
+    "dify": DifyUpstream,
+    "coze": CozeUpstream,
 }
 
 

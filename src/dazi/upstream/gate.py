@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from dazi.errors import Closed
 from dazi.upstream import Retracts, Sink
+from dazi.upstream.response import fault
 from dazi.upstream.seam import Seam
 
 # Characters of blank text that are held: who says more than that has begun.
@@ -123,7 +124,7 @@ class Gate:
         """Put another text in the place of the whole answer so far."""
         self._begin()
         if not isinstance(self._sink, Retracts):
-            raise TypeError(f"{type(self._sink).__name__} takes no retractions. Give it a method `retract`.")
+            raise fault("upstream_error", "The model's server took back what it had said.")
         self._held, self._seam = "", None
         self._open = self._give if self._said.keeps else self._sink.text
         self._said.has_text = True

@@ -20,14 +20,16 @@ from typing import Any
 
 import msgspec
 
-from dazi.errors import ConfigError, EventTooLarge, UpstreamError
+from dazi.errors import EventTooLarge, UpstreamError
 from dazi.events import Usage
 from dazi.sse import DEFAULT_LIMIT, Parser
 from dazi.upstream import Finish, Prompt, Sink
+from dazi.upstream.exchange import checked_key, encode, endpoint
 from dazi.upstream.http import Client, Timeouts
 from dazi.upstream.presets import Preset, continued, switched
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Take, Taken, error_code, fault
 
+_PATH = "/chat/completions"
 # Options of a start that are the gateway's own affair: it always streams, always counts, and asks for one answer.
 _GATEWAY_OPTIONS = frozenset({"stream", "stream_options", "n"})
 # The longest finish reason of any known server has 14 characters; what is longer is no word.
@@ -71,11 +73,11 @@ class OpenAIUpstream:
         fields = dict(headers or {}) | ({"Authorization": f"Bearer {checked_key(key)}"} if key else {})
         self._base_url = base_url
         self._preset = preset or Preset()
-        self._client = Client(_endpoint(base_url), headers=fields, timeouts=timeouts, tls=tls)
+        self._client = Client(endpoint(base_url, _PATH), headers=fields, timeouts=timeouts, tls=tls)
         # Where texts are continued; the same, but for a house that has an address of its own for it.
         self._continuing = self._client
         if self._preset.continuation_url and base_url == self._preset.url:
-            url = _endpoint(self._preset.continuation_url)
+            url = endpoint(self._preset.continuation_url, _PATH)
             self._continuing = Client(url, headers=fields, timeouts=timeouts, tls=tls)
         self._model = model
         self._limit = limit
@@ -121,28 +123,6 @@ class OpenAIUpstream:
             "stream_options": {"include_usage": True},
         }
         return encode(body)
-
-
-def checked_key(key: str) -> str:
-    """Return the key. Raises `ConfigError` if no header can hold it."""
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError("The upstream's key holds characters that cannot be sent. Was something else pasted along?")
-    return key
-
-
-def _endpoint(base_url: str) -> str:
-    """Return where completions are asked for, keeping a query (`?api-version=`) where it belongs."""
-    base, mark, query = base_url.partition("?")
-    base = base.rstrip("/").removesuffix("/chat/completions")
-    return f"{base}/chat/completions{mark}{query}"
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a request's body."""
-    try:
-        return msgspec.json.encode(body)
-    except UnicodeEncodeError:  # a lone surrogate in the prompt; escaped, it is the server's to judge
-        return json.dumps(body).encode()
 
 
 class _Function(msgspec.Struct, gc=False):

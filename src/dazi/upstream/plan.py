@@ -17,7 +17,7 @@ from dazi.upstream.presets import PRESETS
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
-DIALECTS = ("openai",)
+DIALECTS = ("openai", "anthropic", "responses", "dify", "coze")
 
 
 class Waits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,10 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "openai": Preset("https://api.openai.com/v1", key_env="OPENAI_API_KEY"),
+    "responses": Preset("https://api.openai.com/v1", dialect="responses", key_env="OPENAI_API_KEY"),
+    "anthropic": Preset(
+        "https://api.anthropic.com/v1", dialect="anthropic", key_env="ANTHROPIC_API_KEY", continuation="trailing"
+    ),
     "deepseek": Preset(
         "https://api.deepseek.com",
         key_env="DEEPSEEK_API_KEY",
@@ -69,6 +73,8 @@ PRESETS: Mapping[str, Preset] = {
     "sglang": Preset(continuation="continue_final_message", thinking="chat_template_kwargs"),
     "ollama": Preset("http://127.0.0.1:11434/v1", continuation="trailing", thinking="reasoning_effort"),
     "llamacpp": Preset("http://127.0.0.1:8080/v1", continuation="trailing", thinking="chat_template_kwargs"),
+    "dify": Preset("https://api.dify.ai/v1", dialect="dify", key_env="DIFY_API_KEY"),
+    "coze": Preset("https://api.coze.cn", dialect="coze", key_env="COZE_API_TOKEN"),
 }
 
 
