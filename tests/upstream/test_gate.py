@@ -128,3 +128,15 @@ def test_a_retraction_replaces_what_the_next_one_goes_on_from() -> None:
 def test_where_the_sink_takes_no_retraction_the_answer_has_failed(sink: Recorder) -> None:
     with pytest.raises(UpstreamError, match="took back"):
         gate(sink).retract("x", reason="y")
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_what_is_said_again_is_known_though_it_is_cut_inside_characters(sink: Recorder, cut: int) -> None:
+    said = Said(keeps=True)
+    gate(sink, said).text("she said 👩🏽‍🚀 and 𠮷野家 and wen")
+    second = gate(sink, said)
+    units = f"{said.text}t 😀.".encode("utf-16-le")
+    for piece in (units[: 2 * cut], units[2 * cut :]):
+        second.text(piece.decode("utf-16-le", "surrogatepass"))
+    second.finish()
+    assert sink.said == said.text == "she said 👩🏽‍🚀 and 𠮷野家 and went 😀."

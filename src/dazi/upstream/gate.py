@@ -39,7 +39,7 @@ class Said:
     @property
     def text(self) -> str:
         """The answer so far, valid Unicode as the log holds it."""
-        return "".join(self._pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return joined("".join(self._pieces))
 
     @property
     def pieces(self) -> int:
@@ -88,7 +88,9 @@ class Gate:
             self._open(piece)
             return
         if self._seam is not None:
-            self._give(self._seam.feed(piece))
+            # Compared as whole characters: what was said is, and another may cut it elsewhere.
+            whole, self._held = _half_cut(self._held + piece)
+            self._pass_on(self._seam.feed(joined(whole)))
             if self._seam.is_closed:
                 self.text = self._open = self._give  # type: ignore[method-assign]  # as below
             return
@@ -151,9 +153,17 @@ class Gate:
     def _give(self, piece: str) -> None:
         """Give text on and keep it, whole characters only."""
         whole, self._held = (piece, "") if piece.isascii() and not self._held else _half_cut(self._held + piece)
-        if whole:
-            self._said.add(whole)
-            self._sink.text(whole)
+        self._pass_on(whole)
+
+    def _pass_on(self, text: str) -> None:
+        if text:
+            self._said.add(text)
+            self._sink.text(text)
+
+
+def joined(text: str) -> str:
+    """Join the halves of surrogate pairs; a half alone becomes U+FFFD, as in the log."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _half_cut(text: str) -> tuple[str, str]:
