@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,9 @@ from tests.conftest import Serve, Served
 
 from dazi import Prompt, Reasoning
 from dazi.errors import UpstreamError
+from dazi.events import ToolCall, Usage
 from dazi.settings import Settings
+from dazi.upstream import Finish
 
 PIECES = ["Hello, ", "你好", "，", "👨‍👩‍👧", "‍👦 ", "🇨🇳", " 👋🏽", " é ", "𠮷", "\u2028", "done."]
 TEXT = "".join(PIECES)
@@ -244,10 +248,77 @@ class TestNode:
         assert told.get("closed", True)
 
 
+@pytest.fixture(scope="session")
+def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the pinned clients from PyPI, apart from our own packages; gives the folder of their programs."""
+    home = tmp_path_factory.mktemp("clients")
+    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=300)
+    install = [str(home / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*install, "-r", str(FOREIGN / "requirements.txt")], check=True, timeout=600, capture_output=True)
+    return home / "bin"
+
+
+async def run(*command: str | Path, **environment: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment}
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 100)
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+async def tool_user(prompt: Prompt) -> AsyncIterator[str | ToolCall | Finish]:
+    """Calls a tool once, if it sees the picture and the tool, then answers with its result."""
+    first, last = prompt.messages[0], prompt.messages[-1]
+    assert [part["type"] for part in first["content"]] == ["text", "image_url"]
+    assert prompt.options["tools"][0]["function"]["name"] == "weather"
+    if last["role"] == "tool":
+        yield f"It is {last['content']}."
+        return
+    yield ToolCall(0, call_id="call_1", name="weather")
+    yield ToolCall(0, arguments='{"city": ')
+    yield ToolCall(0, arguments='"北京"}')
+    yield Finish("tool_calls", Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+class TestPython:
+    @pytest.mark.parametrize("which", ["stream", "whole"])
+    async def test_langchain_gets_the_text(self, served: Served, python_clients: Path, which: str) -> None:
+        told = json.loads(await run(python_clients / "python", FOREIGN / "clients.py", which, served.url))
+        assert told["text"] == TEXT
+        if which == "stream":
+            assert told["chunks"] >= len(PIECES)
+            assert told["reason"] == "stop"
+
+    async def test_langchain_uses_tools_and_sends_pictures(self, serve: Serve, python_clients: Path) -> None:
+        served = await serve({"tools": tool_user})
+        told = json.loads(await run(python_clients / "python", FOREIGN / "clients.py", "tools", served.url))
+        assert (told["call"]["name"], told["call"]["args"]) == ("weather", {"city": "北京"})
+        assert (told["usage"], told["text"]) == (7, "It is 22°C.")
+
+    async def test_langchain_hears_of_errors(self, served: Served, python_clients: Path) -> None:
+        told = json.loads(await run(python_clients / "python", FOREIGN / "clients.py", "errors", served.url))
+        assert [code for _, code in told] == ["unknown_model", "upstream_rate_limited", "truncated"]
+
+    @pytest.mark.parametrize("arguments", [[], ["--no-stream"]])
+    async def test_llm_gets_the_text(
+        self, served: Served, python_clients: Path, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        model = {"model_id": "dazi", "model_name": "mixed", "api_base": f"{served.url}/v1", "api_key_name": "none"}
+        (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([model]), "utf-8")
+        home = {"LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
+        text = await run(python_clients / "llm", "-m", "dazi", *arguments, "go", "--key", "unused", **home)
+        assert text.removesuffix("\n") == TEXT
+
+
 def test_the_versions_in_the_docs_are_those_that_run() -> None:
     table = (FOREIGN.parent.parent / "docs" / "clients.md").read_text("utf-8")
     pinned = json.loads((FOREIGN / "package.json").read_text("utf-8"))["dependencies"]
     installed = {name: metadata.version(name) for name in ("openai", "httpx-sse")}
+    lines = (FOREIGN / "requirements.txt").read_text("utf-8").split()
+    installed |= dict(line.split("==") for line in lines if line.startswith(("langchain-openai=", "llm=")))
     for name, version in [*pinned.items(), *installed.items()]:
         row = next(line for line in table.splitlines() if f"`{name}`" in line and version in line)
         assert row

@@ -155,7 +155,7 @@ def test_constraints_are_plain_pins() -> None:
 
 def test_no_list_of_dependencies_names_an_address() -> None:
     npm = [f"{folder}/package-lock.json" for folder in ("sdk", "tests/foreign")]
-    lists = ["constraints.txt", "requirements-dev.txt", "pyproject.toml", *npm]
+    lists = ["constraints.txt", "requirements-dev.txt", "tests/foreign/requirements.txt", "pyproject.toml", *npm]
     address = re.compile(r"https?://|file:|\bgit\+|--?(index|extra-index|find-links|trusted-host)|^-[if] |\"resolved\"")
     found = {
         name: [line for line in lines_of(name) if address.search(line) and not re.search(r'"(url|funding)"', line)]
