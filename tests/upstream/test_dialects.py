@@ -280,13 +280,28 @@ async def test_anthropic_thinks_within_a_budget_and_not_when_it_goes_on(mock: Mo
     assert body["messages"][-1] == {"role": "assistant", "content": [{"type": "text", "text": "Once"}]}
 
 
-@pytest.mark.parametrize("again", ["\n\n", "\n", "", " "])
-async def test_white_space_that_anthropic_must_not_be_told_is_not_said_twice(again: str, mock: Mock) -> None:
-    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": f"{again}b  c"}}
-    server = await mock(answers(stream(text, *END["anthropic"])))
+@pytest.mark.parametrize(
+    ("said", "pieces", "new"),
+    [
+        ("a\n\n", ["\n\n", "b  c"], "b  c"),
+        ("a\n\n", ["\nb  c"], "b  c"),
+        ("a\n\n", ["b  c"], "b  c"),
+        ("a\n\n", [" b  c"], "b  c"),
+        ("a\n", ["\n\n b"], "\n b"),
+        ("a\n", ["\n", "\n", " b"], "\n b"),
+        ("a", ["\n\n b"], "\n\n b"),
+    ],
+)
+async def test_white_space_that_anthropic_must_not_be_told_is_not_said_twice(
+    said: str, pieces: list[str], new: str, mock: Mock
+) -> None:
+    texts = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}} for piece in pieces
+    ]
+    server = await mock(answers(stream(*texts, *END["anthropic"])))
     sink = Recorder()
-    await ask(server, "anthropic", Prompt("m", PROMPT.messages, said="a\n\n"), sink)
-    assert sink.said == "b  c"
+    await ask(server, "anthropic", Prompt("m", PROMPT.messages, said=said), sink)
+    assert sink.said == new
 
 
 async def test_responses_are_asked_in_their_own_words(mock: Mock) -> None:

@@ -279,7 +279,8 @@ class _Answer:
         return NOTHING
 
     def _say(self, text: str) -> Taken:
-        while self._blank and text[:1].isspace():  # said already
+        while self._blank and text[:1].isspace():  # said already, or something like it
+            self._blank = self._blank[text[0] == self._blank[0] :]
             text = text[1:]
         if not text:
             return NOTHING
