@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,6 +17,10 @@ from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway
 from dazi.service.telemetry import Chorus
 from dazi.upstream import Prompt
+from dazi.upstream.balance import Seat
+from dazi.upstream.custom import from_generator
+from dazi.upstream.member import Member
+from dazi.upstream.pool import Pool
 from dazi.web.metrics import Metrics
 
 
@@ -68,6 +73,28 @@ async def test_a_failure_is_counted_by_its_code_and_an_abort_as_one(serve: Serve
     seen = await numbers(served)
     assert seen["dazi_generations_ended_total truncated m failed"] == 1
     assert seen["dazi_generations_ended_total m aborted"] == 1
+
+
+async def test_each_asking_of_an_upstream_is_counted_by_its_end_and_its_reason(serve: Serve) -> None:
+    async def refuses(_prompt: Prompt) -> AsyncIterator[str]:
+        raise UpstreamError("upstream_unavailable", "No.", retryable=True)
+        yield ""
+
+    async def types(_prompt: Prompt) -> AsyncIterator[str]:
+        yield "x"
+
+    members = [Member(name, from_generator(answer)) for name, answer in (("a", refuses), ("b", types))]
+    served = await serve({"m": Pool([Seat(member, "m", "m") for member in members])})
+    line = await start(served.port)
+    await line.rest()
+    await until(lambda: served.app.gateway.running == 0)
+    await line.close()
+    seen = await numbers(served)
+    # The labels in the order of their names: code, model, upstream, why.
+    assert seen["dazi_upstream_requests_total upstream_unavailable m a first"] == 1
+    assert seen["dazi_upstream_requests_total done m b fallback"] == 1
+    assert seen["dazi_upstream_first_token_seconds_count b"] == 1
+    assert "dazi_upstream_first_token_seconds_count a" not in seen
 
 
 async def test_an_attach_is_counted_by_its_answer(serve: Serve, puppet: Puppet) -> None:

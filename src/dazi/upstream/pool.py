@@ -56,6 +56,15 @@ class Outcome:
     usage: Usage | None
 
     @property
+    def why(self) -> str:
+        """Why it was asked: `first`, `retry` (itself again), `fallback` (in another's place) or `continuation`."""
+        if self.is_continuation:
+            return "continuation"
+        if self.is_retry:
+            return "retry"
+        return "first" if self.attempt == 1 else "fallback"
+
+    @property
     def between_tokens(self) -> float | None:
         """Mean seconds between two tokens, if it was told how many there were."""
         if self.first_token is None or self.usage is None or self.usage.completion_tokens < 2:

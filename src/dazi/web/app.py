@@ -27,6 +27,7 @@ from dazi.upstream.custom import Answerer, from_generator
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
+from dazi.upstream.pool import Pool
 from dazi.web import chat
 from dazi.web.admin import Admin, AdminKeys, Ledger
 from dazi.web.calls import Desk, Endpoint, no_such_path
@@ -120,6 +121,9 @@ def create_app(
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
     metrics, ledger = Metrics(tuple(upstreams)), Ledger()
+    for upstream in upstreams.values():
+        if isinstance(upstream, Pool) and upstream.observer is None:
+            upstream.observer = metrics.asked
     telemetry = Chorus((metrics, ledger, *_traces()))
     gateway = Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings), telemetry=telemetry)
     return App(gateway, settings, metrics, ledger)

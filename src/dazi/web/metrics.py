@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from dazi.service.telemetry import Beginning, Story
+from dazi.upstream.pool import Outcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode()
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -88,6 +89,20 @@ class Metrics:
             "dazi_store_seconds", "How long a durable log took to store pieces.", buckets=_COMMIT, registry=registry
         )
 
+        self._asked = Counter(
+            "dazi_upstream_requests",
+            "Askings of upstreams, by how they ended, and why this one was asked: first, retry, fallback or continuation.",
+            ["upstream", "model", "code", "why"],
+            registry=registry,
+        )
+        self._answered = Histogram(
+            "dazi_upstream_first_token_seconds",
+            "Until an upstream's first piece.",
+            ["upstream"],
+            buckets=_FIRST_TOKEN,
+            registry=registry,
+        )
+
     def began(self, beginning: Beginning) -> None:
         """Count a generation that runs."""
         self._started.labels(self._label(beginning.model)).inc()
@@ -108,6 +123,12 @@ class Metrics:
         if story.usage is not None:
             self._tokens.labels(model, "prompt").inc(story.usage.prompt_tokens)
             self._tokens.labels(model, "completion").inc(story.usage.completion_tokens)
+
+    def asked(self, outcome: Outcome) -> None:
+        """Count one asking of an upstream. Its labels are the operator's own words."""
+        self._asked.labels(outcome.upstream, outcome.model, outcome.code, outcome.why).inc()
+        if outcome.first_token is not None:
+            self._answered.labels(outcome.upstream).observe(outcome.first_token)
 
     def stored(self, seconds: float, pieces: int) -> None:  # noqa: ARG002  # as `Telemetry` tells it
         """Count a commit."""
