@@ -26,10 +26,10 @@ from dazi.upstream.plan import Plan, Routing
 _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
 # Not a setting of the gateway: the key with which `dazi chat` and `dazi tail` knock at one.
 _CLIENTS_KEY = "DAZI_API_KEY"
-_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key", "upstreams"})
+_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key", "upstreams", "wechat_apps", "session_secrets"})
 # Structures: tables in `dazi.toml`, JSON in the environment.
 _TABLES = frozenset({"upstreams", "routing"})
-_LISTS = frozenset({"model", "api_keys", "hosts", "origins"})
+_LISTS = frozenset({"model", "api_keys", "hosts", "origins", "wechat_apps", "session_secrets"})
 
 # Where generations can be kept: the beginnings of URLs, and how the rest goes on.
 LOGS = {
@@ -42,6 +42,8 @@ LOGS = {
 }
 
 Names = tuple[str, ...]
+# WeChat's have 32 characters.
+_SHORTEST_APP_SECRET = 16
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +62,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
     of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
     with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
-    whether `/admin` may show answers. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
+    whether `/admin` may show answers. `wechat_apps`: mini programs whose users may log in, each as `appid:AppSecret`;
+    `session_secrets` sign their tokens, which are good for `session_ttl` seconds; `wechat_referer`: whether a log-in must
+    come from one of them; `wechat_url`: where WeChat is. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -91,6 +95,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     running: Annotated[int, Meta(ge=1)] = 10_000
     admin_key: str = ""
     admin_shows_text: bool = False
+    wechat_apps: Names = ()
+    wechat_url: str = "https://api.weixin.qq.com"
+    wechat_referer: bool = False
+    session_secrets: Names = ()
+    session_ttl: Annotated[float, Meta(ge=60, le=604_800)] = 7200.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
@@ -129,11 +138,12 @@ def load(
 
 def check(settings: Settings) -> None:
     """Refuse settings that cannot work together, or are not safe. Raises `ConfigError`."""
-    if not settings.api_keys and not _is_loopback(settings.host):
+    if not is_guarded(settings) and not _is_loopback(settings.host):
         raise ConfigError(
             f"host={settings.host!r} would let anybody on the network use this gateway. Set DAZI_API_KEYS, or listen on 127.0.0.1."
         )
     _check_log(settings)
+    _check_wechat(settings)
     if settings.workers > 1:
         _check_workers(settings)
     if settings.upstreams:
@@ -144,6 +154,30 @@ def check(settings: Settings) -> None:
         )
     if settings.upstream and not settings.model:
         raise ConfigError(f"upstream={settings.upstream!r} needs the name of its model. Set --model or DAZI_MODEL.")
+
+
+def is_guarded(settings: Settings) -> bool:
+    """Whether callers have to show who they are."""
+    return bool(settings.api_keys or settings.wechat_apps)
+
+
+def apps_of(settings: Settings) -> dict[str, str]:
+    """Take the mini programs apart: AppSecret by appid."""
+    return dict(entry.split(":", 1) for entry in settings.wechat_apps)
+
+
+def _check_wechat(settings: Settings) -> None:
+    for entry in settings.wechat_apps:
+        appid, colon, secret = entry.partition(":")
+        if not colon or not appid or len(secret) < _SHORTEST_APP_SECRET:
+            raise ConfigError(
+                f"wechat_apps: {appid[:40]!r} has no AppSecret. Give each app as appid:AppSecret, from mp.weixin.qq.com."
+            )
+    if settings.wechat_apps and not settings.session_secrets:
+        raise ConfigError(
+            "wechat_apps needs session_secrets, to sign the tokens of who logs in. Set DAZI_SESSION_SECRETS to what this "
+            "prints, the same on every machine: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
 
 
 def _check_log(settings: Settings) -> None:

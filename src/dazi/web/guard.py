@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from dazi.errors import ConfigError, Forbidden, Unauthorized
+from dazi.web.tokens import Tokens
 
 LOCAL_OWNER = "local"
 COOKIE = "dazi_session"
@@ -32,28 +33,30 @@ _PUBLIC_KEYS = frozenset(
 
 
 class Keys:
-    """The API keys of a gateway, as hashes. Without any, everybody is `local`.
+    """The API keys of a gateway, as hashes, and the session tokens that it takes. Without any of both, everybody is `local`.
 
     Args:
-        keys: each at least 16 characters. Raises `ConfigError` for a short or publicly known one.
+        keys: each at least 16 characters, or `sha256:` and the hash of one in hexadecimal, as `dazi keys new` prints it.
+            Raises `ConfigError` for a short or publicly known one.
+        tokens: what users of mini programs show instead.
     """
 
-    def __init__(self, keys: Iterable[str] = ()) -> None:
+    def __init__(self, keys: Iterable[str] = (), tokens: Tokens | None = None) -> None:
         self._owners: dict[bytes, str] = {}
         self._hashes: dict[str, bytes] = {}
+        self._tokens = tokens
         for key in keys:
-            _check_strength(key)
-            digest = hashlib.sha256(key.encode()).digest()
+            digest = _digest_of(key)
             owner = f"key:{digest.hex()[:16]}"
             self._owners[digest] = owner
             self._hashes[owner] = digest
 
     def __bool__(self) -> bool:
-        return bool(self._owners)
+        return bool(self._owners) or bool(self._tokens)
 
     def owner_of(self, headers: Headers) -> str:
         """Tell whose request this is. Raises `Unauthorized`."""
-        if not self._owners:
+        if not self:
             return LOCAL_OWNER
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -61,7 +64,9 @@ class Keys:
         return self._owner_of_cookie(headers.get("cookie", ""))
 
     def owner_of_key(self, key: str) -> str:
-        """Tell whose key this is. Raises `Unauthorized`."""
+        """Tell whose key, or token, this is. Raises `Unauthorized`."""
+        if self._tokens and key.count(".") == 2:
+            return self._tokens.verify(key).owner
         owner = self._owners.get(hashlib.sha256(key.encode()).digest())
         if owner is None:
             raise Unauthorized("This API key is not known.", remedy="Use one of the gateway's DAZI_API_KEYS.")
@@ -147,11 +152,22 @@ def _name_of(host: str) -> str:
     return (match[1] or match[2]).lower() if match else ""
 
 
+def _digest_of(key: str) -> bytes:
+    """Return a key's hash; of one that is given as its hash, that. Raises `ConfigError`."""
+    scheme, colon, digits = key.partition(":")
+    if colon and scheme == "sha256":
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            raise ConfigError("A sha256: entry in api_keys (DAZI_API_KEYS) is no hash. Make one with: dazi keys new")
+        return bytes.fromhex(digits)
+    _check_strength(key)
+    return hashlib.sha256(key.encode()).digest()
+
+
 def _check_strength(key: str) -> None:
     if len(key) < SHORTEST_KEY or key.lower() in _PUBLIC_KEYS or len(set(key)) < 6:
         raise ConfigError(
             f"An API key of {len(key)} characters in api_keys (DAZI_API_KEYS) is too short (at least {SHORTEST_KEY}), too uniform or too well known. Make one with: "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            "dazi keys new"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(

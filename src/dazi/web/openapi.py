@@ -12,6 +12,7 @@ from dazi.web.admin import LogLevel
 from dazi.web.calls import Call, Reply, json_reply
 from dazi.web.operations import Login
 from dazi.web.requests import ChatRequest, Message
+from dazi.web.sessions import WeChatLogin
 
 _EVENTS = (
     events.Started,
@@ -39,10 +40,10 @@ async def description(_call: Call) -> Reply:
 def document() -> _Json:
     """Make the OpenAPI document."""
     shapes, components = msgspec.json.schema_components(
-        [ChatRequest, Message, Login, LogLevel, *_EVENTS], ref_template="#/components/schemas/{name}"
+        [ChatRequest, Message, Login, LogLevel, WeChatLogin, *_EVENTS], ref_template="#/components/schemas/{name}"
     )
     components["ChatRequest"]["properties"]["messages"]["items"] = shapes[1]
-    components["Event"] = {"oneOf": [shape for shape in shapes[4:] if shape != _ref("Problem")]}
+    components["Event"] = {"oneOf": [shape for shape in shapes[5:] if shape != _ref("Problem")]}
     components.update(_own_shapes())
     return {
         "openapi": "3.1.0",
@@ -263,6 +264,18 @@ def _operation_paths() -> _Json:
         "/": {"get": _open("The chat page.", {"text/html": {"schema": _STRING}})},
         "/page/{name}": {
             "get": _open("A file of the chat page.", None, parameters=[{**_ID, "name": "name"}]),
+        },
+        "/v1/wechat/sessions": {
+            "post": _operation(
+                "Take wx.login's code for a session token.",
+                {
+                    "200": _answer(
+                        "The token.", {"application/json": {"schema": _object(token=_STRING, expires_in=_NUMBER)}}
+                    )
+                },
+                open_to_all=True,
+                requestBody=_body("WeChatLogin"),
+            )
         },
         "/login": {
             "post": _operation(
