@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Literal
 from urllib.parse import quote
 
@@ -43,6 +43,12 @@ def _url(value: object) -> str:
     return quote(_utf8(value), safe=_URI_UNESCAPED)
 
 
+def _quote_utf8(text: str) -> str:
+    quoted = encode_basestring(text)
+    return quoted if quoted.isascii() else quoted.translate(_LINE_ENDS)
+
+
+_QUOTES: dict[Encoding, Callable[[str], str]] = {"ascii": encode_basestring_ascii, "utf8": _quote_utf8}
 _WRITERS: dict[Encoding, Callable[[object], str]] = {"ascii": _ascii, "utf8": _utf8, "url": _url}
 
 
@@ -59,7 +65,8 @@ class Framer:
         self._write = _WRITERS[encoding]
         self._plain = profile == "plain"
         self.heartbeat = b"" if self._plain else b": \n\n"
-        self._quick = encoding == "ascii" and not self._plain
+        # Writes a text as a JSON string; None where the frame of a text is no fixed words around it.
+        self._quote = None if self._plain else _QUOTES.get(encoding)
         # The newest record and its frame. All readers of a record ask for it in turn, before the next one is stored,
         # so one place is enough to encode it once.
         self._record: Record | None = None
@@ -91,12 +98,12 @@ class Framer:
 
     def _encode(self, record: Record) -> bytes:
         event = record.event
-        if self._quick and event.__class__ is Text:
+        if self._quote is not None and event.__class__ is Text:
             # The path of nearly every token: the same bytes as `frame` writes, several times as fast.
-            text = encode_basestring_ascii(event.text)
+            text = self._quote(event.text)
             return (
                 f'id: {record.epoch}-{record.position}\ndata: {{"type":"text","text":{text},"n":{event.n}}}\n\n'
-            ).encode("ascii")
+            ).encode()
         return self.frame(event, Cursor(record.epoch, record.position))
 
 
