@@ -10,7 +10,7 @@ Laws:
 - silence ends in `upstream_timeout`, and only what the reader calls progress breaks it: a keep-alive is no token.
 
 A connection is kept and used again after a whole response, never after an abort. One that the server closed in the
-meantime costs nothing but a second try. Proxies of the environment (`HTTPS_PROXY`) are not looked at.
+meantime costs nothing but a second try. `HTTPS_PROXY` and `NO_PROXY` of the environment are honoured (`proxy`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from dazi.errors import ConfigError
+from dazi.upstream.proxy import Proxy, dig, proxy_for
 from dazi.upstream.response import ALL, PROGRESS, Reader, Response, fault
 
 # Seconds that the rest of a response may take after its reader had all: long enough for the last chunk to come in,
@@ -57,6 +58,7 @@ class Client:
         headers: sent with each request, beside those that HTTP needs.
         timeouts: how long to wait.
         tls: for https; by default the system's certificates are trusted, and names are checked.
+        proxy: for https; by default the one that the environment names, if it does.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Client:
         headers: Mapping[str, str],
         timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         parts = _split(url)
         self._timeouts = timeouts or Timeouts()
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._proxy = (proxy or proxy_for(self._host, self._port)) if self._tls else None
         self._head = _request_head(parts, headers)
         self._pool = _Pool()
 
@@ -92,12 +96,9 @@ class Client:
             connection.abort()
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeouts.connect):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self._pool), self._host, self._port, ssl=self._tls
-                )
+                return await self._dial()
         except ssl.SSLError as exc:
             raise fault("upstream_unreachable", "No secure connection to the model's server can be made.") from exc
         except TimeoutError as exc:
@@ -105,6 +106,16 @@ class Client:
             raise fault("upstream_unreachable", f"The model's server took no connection for {waited}.") from exc
         except (OSError, UnicodeError) as exc:  # UnicodeError: a host name that DNS cannot hold
             raise fault("upstream_unreachable", "The model's server cannot be reached.") from exc
+
+    async def _dial(self) -> _Connection:
+        if self._proxy is not None and self._tls is not None:
+            connection = _Connection(self._pool)
+            await dig(self._proxy, self._host, self._port, connection, self._tls)
+            return connection
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._pool), self._host, self._port, ssl=self._tls
+        )
         return connection
 
 
