@@ -84,6 +84,9 @@ class Held:
             case "text":
                 self.text += event["text"]
                 assert event["n"] == utf16_length(self.text), "something is missing, or there twice"
+            case "retract":
+                self.text = event["text"]
+                assert event["n"] == utf16_length(self.text)
             case "reasoning":
                 self.reasoning += event["text"]
                 assert event["n"] == utf16_length(self.reasoning)

@@ -60,14 +60,6 @@ def build(
     return {name: Pool(some, rules, observer=observer) for name, some in seats.items()}
 
 
-def alone(
-    name: str, upstream: Upstream, *, model: str, observer: Observer | None = None, total: float = 86_400.0
-) -> Pool:
-    """Make a pool of one that is never left alone nor replaced: what it does is what the upstream does."""
-    member = Member(name, upstream, Bounds(failures=0, total=total))
-    return Pool([Seat(member, model, model)], Rules(attempts=1), observer=observer)
-
-
 def _upstream(plan: Plan, environment: Mapping[str, str]) -> Upstream:
     preset = PRESETS.get(plan.preset, Preset())
     dialect = plan.dialect or preset.dialect
