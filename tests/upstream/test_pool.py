@@ -325,6 +325,27 @@ async def test_times_are_told() -> None:
     assert outcome.between_tokens == pytest.approx(0.8)
 
 
+@play
+async def test_an_upstream_in_two_pools_is_opened_once() -> None:
+    class Opened(Actor):
+        opened = closed = 0
+
+        async def open(self) -> None:
+            self.opened += 1
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    actor = Opened(["x"])
+    member = Member("a", actor)
+    pools = [Pool([Seat(member, name, name)]) for name in ("one", "two")]
+    for pool in pools:
+        await pool.open()
+    for pool in pools:
+        await pool.close()
+    assert (actor.opened, actor.closed) == (1, 2)
+
+
 # Balance
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dazi.events import Usage
 from dazi.upstream import Finish, Prompt, Sink
-from dazi.upstream.exchange import Exchange, Json, checked_key, endpoint, told
-from dazi.upstream.http import Timeouts
+from dazi.upstream.exchange import Dialect, Json, told
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Taken
 
 _VERSION = "2023-06-01"
@@ -36,37 +34,10 @@ _PICTURE = re.compile(r"data:(image/[a-z.+-]{1,32});base64,(.+)", re.DOTALL)
 _SAME_NAME = ("top_p", "top_k", "service_tier")
 
 
-class AnthropicUpstream:
-    """A model behind Anthropic's API, or one like it.
+class AnthropicUpstream(Dialect):
+    """A model behind Anthropic's API, or one like it."""
 
-    Args:
-        base_url: where the API begins, as `https://api.anthropic.com/v1`. Raises `ConfigError` if it cannot be used.
-        key: sent as `x-api-key`, if there is one.
-        timeouts: how long to wait.
-        tls: trusted certificates, if not the system's.
-        headers: sent with every request.
-        options: added to every request's body, where the prompt does not say otherwise.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        key: str | None = None,
-        timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        fields = {"anthropic-version": _VERSION, **(headers or {})}
-        if key:
-            fields["x-api-key"] = checked_key(key)
-        self._base_url = base_url
-        self._exchange = Exchange(endpoint(base_url, "/messages"), headers=fields, timeouts=timeouts, tls=tls)
-        self._options = dict(options or {})
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+    path = "/messages"
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Push the server's answer into `sink` and return how it finished."""
@@ -77,12 +48,8 @@ class AnthropicUpstream:
         """Whether it can: with a trailing message of the assistant's, but not while it has tools to call instead."""
         return not prompt.options.get("tools")
 
-    async def open(self) -> None:
-        """Nothing to prepare: connections are made when they are needed."""
-
-    async def close(self) -> None:
-        """Drop every connection."""
-        self._exchange.close()
+    def _fields(self, key: str) -> Mapping[str, str]:
+        return {"anthropic-version": _VERSION} | ({"x-api-key": key} if key else {})
 
 
 def request(prompt: Prompt) -> Json:

@@ -6,59 +6,24 @@ stands, those before it as a transcript in front. `message_replace` (the app's m
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Mapping
 from typing import Any
 
 from dazi.events import Usage
 from dazi.upstream import Finish, Prompt, Sink
-from dazi.upstream.exchange import Exchange, Json, checked_key, endpoint, text_of, told
-from dazi.upstream.http import Timeouts
+from dazi.upstream.exchange import Dialect, Json, text_of, told
 from dazi.upstream.replacing import Replacing
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Taken
 
 
-class DifyUpstream:
-    """A chat app of Dify's.
+class DifyUpstream(Dialect):
+    """A chat app of Dify's."""
 
-    Args:
-        base_url: where the API begins, as `https://api.dify.ai/v1`. Raises `ConfigError` if it cannot be used.
-        key: of the app.
-        timeouts: how long to wait.
-        tls: trusted certificates, if not the system's.
-        headers: sent with every request.
-        options: added to every request's body, such as `inputs`.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        key: str | None = None,
-        timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        fields = dict(headers or {}) | ({"Authorization": f"Bearer {checked_key(key)}"} if key else {})
-        self._base_url = base_url
-        self._exchange = Exchange(endpoint(base_url, "/chat-messages"), headers=fields, timeouts=timeouts, tls=tls)
-        self._options = dict(options or {})
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+    path = "/chat-messages"
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Push the app's answer into `sink` and return how it finished."""
         body = {"inputs": {}, **self._options, **request(prompt)}
         return await self._exchange.ask(body, _Answer(sink))
-
-    async def open(self) -> None:
-        """Nothing to prepare: connections are made when they are needed."""
-
-    async def close(self) -> None:
-        """Drop every connection."""
-        self._exchange.close()
 
 
 def request(prompt: Prompt) -> Json:

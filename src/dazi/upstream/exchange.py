@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -35,6 +35,50 @@ class Answer(Protocol):
     def finish(self) -> Finish | None:
         """Return how the model said that it ended, or None if it did not."""
         ...
+
+
+class Dialect:
+    """What the upstreams of these dialects share: an address, a key, and what is sent each time.
+
+    Args:
+        base_url: where the API begins. Raises `ConfigError` if it cannot be used.
+        key: of the API, if it needs one.
+        timeouts: how long to wait.
+        tls: trusted certificates, if not the system's.
+        headers: sent with every request.
+        options: added to every request's body, where the prompt does not say otherwise.
+    """
+
+    path: ClassVar[str]
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        timeouts: Timeouts | None = None,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        fields = {**self._fields(checked_key(key or "")), **(headers or {})}
+        self._base_url = base_url
+        self._exchange = Exchange(endpoint(base_url, self.path), headers=fields, timeouts=timeouts, tls=tls)
+        self._options = dict(options or {})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._base_url!r})"
+
+    async def open(self) -> None:
+        """Nothing to prepare: connections are made when they are needed."""
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        self._exchange.close()
+
+    def _fields(self, key: str) -> Mapping[str, str]:
+        """Return the headers that hold the key."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class Exchange:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from dazi.upstream import Upstream
+from dazi.upstream import Lifecycle, Upstream
 
 LONGEST_COOLDOWN = 60.0
 # Seconds' worth of starts that may come at once under a rate: houses count by the minute, and some by ten seconds.
@@ -63,6 +63,7 @@ class Member:
         self.outstanding = 0
         # Who waits for a place, in the order they came.
         self.waiters: deque[Future[None]] = deque()
+        self._is_open = False
         self._clock = clock
         self._health = 1.0
         self._failures = 0
@@ -102,6 +103,18 @@ class Member:
             burst = max(_BURST, self._interval)
             wait = max(wait, self._full_at - now - burst + self._interval)
         return wait
+
+    async def open(self) -> None:
+        """Make the upstream ready, once, however many pools it is in."""
+        if isinstance(self.upstream, Lifecycle) and not self._is_open:
+            await self.upstream.open()
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Let it go; that may be said more than once."""
+        if isinstance(self.upstream, Lifecycle):
+            await self.upstream.close()
+        self._is_open = False
 
     def take(self) -> Place:
         """Take a place: one request begins."""

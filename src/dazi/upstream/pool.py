@@ -19,7 +19,7 @@ from time import monotonic
 
 from dazi.errors import DaziError, UpstreamError
 from dazi.events import Usage
-from dazi.upstream import Continues, Finish, Lifecycle, Prompt, Sink
+from dazi.upstream import Continues, Finish, Prompt, Sink
 from dazi.upstream.balance import BALANCES, Seat
 from dazi.upstream.gate import Gate, Said
 from dazi.upstream.member import Clock, Place
@@ -124,14 +124,12 @@ class Pool:
     async def open(self) -> None:
         """Make every upstream ready."""
         for seat in self.seats:
-            if isinstance(seat.member.upstream, Lifecycle):
-                await seat.member.upstream.open()
+            await seat.member.open()
 
     async def close(self) -> None:
         """Let every upstream go."""
         for seat in self.seats:
-            if isinstance(seat.member.upstream, Lifecycle):
-                await seat.member.upstream.close()
+            await seat.member.close()
 
     async def find_seat(self, prompt: Prompt, seats: Collection[Seat]) -> tuple[Seat, Place]:
         """Choose one of these and take a place, waiting for one if need be. Raises `UpstreamError`."""

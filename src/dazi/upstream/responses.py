@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from dazi.errors import UpstreamError
 from dazi.events import Usage
 from dazi.upstream import Finish, Prompt, Sink
-from dazi.upstream.exchange import Exchange, Json, checked_key, endpoint, told
-from dazi.upstream.http import Timeouts
+from dazi.upstream.exchange import Dialect, Json, told
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Taken
 
 _SAME_NAME = (
@@ -19,46 +17,14 @@ _SAME_NAME = (
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-class ResponsesUpstream:
-    """A model behind `/v1/responses`.
+class ResponsesUpstream(Dialect):
+    """A model behind `/v1/responses`."""
 
-    Args:
-        base_url: where the API begins, as `https://api.openai.com/v1`. Raises `ConfigError` if it cannot be used.
-        key: sent as a bearer token, if there is one.
-        timeouts: how long to wait.
-        tls: trusted certificates, if not the system's.
-        headers: sent with every request.
-        options: added to every request's body, where the prompt does not say otherwise.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        key: str | None = None,
-        timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        fields = dict(headers or {}) | ({"Authorization": f"Bearer {checked_key(key)}"} if key else {})
-        self._base_url = base_url
-        self._exchange = Exchange(endpoint(base_url, "/responses"), headers=fields, timeouts=timeouts, tls=tls)
-        self._options = dict(options or {})
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+    path = "/responses"
 
     async def generate(self, prompt: Prompt, sink: Sink) -> Finish:
         """Push the server's answer into `sink` and return how it finished."""
         return await self._exchange.ask(self._options | request(prompt), _Answer(sink))
-
-    async def open(self) -> None:
-        """Nothing to prepare: connections are made when they are needed."""
-
-    async def close(self) -> None:
-        """Drop every connection."""
-        self._exchange.close()
 
 
 def request(prompt: Prompt) -> Json:
