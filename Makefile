@@ -1,7 +1,7 @@
 # The one task runner. `make` alone lists what there is; nothing here needs a flag.
 
 .POSIX:
-.PHONY: help run test test-full lint bench bench-full docs sdk lock clean
+.PHONY: help run test test-full lint bench bench-full docs sdk release lock clean
 .NOTPARALLEL:
 
 help:
@@ -49,6 +49,10 @@ sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 	@test -f sdk/package.json || { echo "make sdk: there is no sdk/package.json, so there is nothing to build." >&2; exit 1; }
 	@command -v npm >/dev/null || { echo "make sdk: npm is missing; install Node.js 20 or newer." >&2; exit 1; }
 	@cd sdk && npm ci --silent --no-audit --no-fund && npm run --silent build
+
+release: ## build the wheel and the npm package into dist/, and try both from clean places
+	@sh scripts/setup test
+	@bash scripts/release
 
 lock: ## pin the newest versions of all dependencies in constraints.txt
 	@sh scripts/lock
