@@ -198,6 +198,19 @@ async def test_the_attempts_are_counted_and_the_last_failure_told() -> None:
     assert len(world.story) == 3
 
 
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+@pytest.mark.parametrize("continuation", [True, False])
+def test_what_is_behind_a_failure_is_kept_for_the_operator(*, attempts: int, continuation: bool) -> None:
+    async def test() -> None:
+        error = fault("upstream_unreachable", "cannot be reached")
+        error.__cause__ = OSError(111, "refused")
+        world = World(Actor(["x", error]), attempts=attempts, continuation=continuation)
+        assert await world.fail() is error
+        assert isinstance(error.__cause__, OSError)
+
+    in_virtual_time(test())
+
+
 @play
 async def test_the_same_one_is_asked_again_after_a_back_off_that_grows_and_is_spread() -> None:
     world = World(Actor([refused(503)]), attempts=4, backoff=1.0, queue=0)
@@ -228,6 +241,13 @@ def test_a_retry_after_is_honoured_within_its_bound(asked: float | None, waited:
         assert world.members[0].state == "closed"
 
     in_virtual_time(test())
+
+
+@play
+async def test_a_server_that_is_down_and_says_for_how_long_is_left_alone_for_that() -> None:
+    world = World(Actor([refused(503, 6)], ["x"]), backoff=0.0)
+    await world.ask()
+    assert world.now() == pytest.approx(6, abs=0.01)
 
 
 @play

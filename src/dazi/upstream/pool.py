@@ -22,7 +22,7 @@ from dazi.events import Usage
 from dazi.upstream import Continues, Finish, Prompt, Sink
 from dazi.upstream.balance import BALANCES, Seat
 from dazi.upstream.gate import Gate, Said
-from dazi.upstream.member import Clock, Place
+from dazi.upstream.member import Clock, Member, Place
 from dazi.upstream.response import fault
 
 # What the request itself is to blame for: another upstream would say the same.
@@ -174,7 +174,8 @@ class _Run:
             try:
                 seat, place = await self._next_seat()
             except UpstreamError as nobody:
-                raise problem or nobody from None
+                told = problem or nobody
+                raise told from told.__cause__
             before = self._said.pieces
             try:
                 return await self._ask(seat, place, attempt)
@@ -182,7 +183,7 @@ class _Run:
                 if problem is None or not self._said.has_text or self._said.pieces > before:
                     problem = error  # else it broke off earlier, and this one could only not help
                 if not self._may_go_on(error):
-                    raise problem from None
+                    raise problem from problem.__cause__
                 self._learn(seat, error)
         if problem is None:
             raise AssertionError("there is at least one attempt")
@@ -215,35 +216,37 @@ class _Run:
         self._asked.append(seat)
         gate = Gate(self._sink, self._said, turn.begin)
         deadline = asyncio.timeout(member.bounds.total)
-        settle = member.leave
         try:
             async with deadline:
                 finish = await member.upstream.generate(self._prompt_for(seat), gate)
             gate.finish()
-            settle, turn.code, turn.usage = member.succeed, "done", finish.usage
-        except UpstreamError as error:
-            settle = member.leave if error.code in _INNOCENT else member.fail
-            turn.code = error.code
-            if error.code == "upstream_rate_limited":
-                member.rest(min(error.retry_after or _REST, self._pool.rules.retry_after))
-            raise
-        except DaziError:
-            raise  # the log has ended, or the answer is too long: nothing of this upstream's doing
-        except TimeoutError as error:
-            if not deadline.expired():
-                settle, turn.code = member.fail, "internal"
+        except BaseException as error:  # raised again: whatever it is, the place is given back
+            problem = _overdue(member) if deadline.expired() and isinstance(error, TimeoutError) else error
+            turn.tell(self._settle(place, problem))
+            if problem is error:
                 raise
-            settle, turn.code = member.fail, "upstream_timeout"
-            limit = f"{member.bounds.total:g} s"
-            raise fault("upstream_timeout", f"The model's server took longer than {limit} for its answer.") from error
-        except Exception:
-            settle, turn.code = member.fail, "internal"
-            raise
+            raise problem from error
         finally:
             gate.shut()
-            settle(place)
-            turn.tell()
+        member.succeed(place)
+        turn.tell("done", finish.usage)
         return finish
+
+    def _settle(self, place: Place, problem: BaseException) -> str:
+        """Give the place back after this; returns how the asking ended, in a word."""
+        member = place.member
+        match problem:
+            case UpstreamError():
+                if problem.code == "upstream_rate_limited" or problem.retry_after is not None:
+                    member.rest(min(problem.retry_after or _REST, self._pool.rules.retry_after))
+                (member.leave if problem.code in _INNOCENT else member.fail)(place)
+                return problem.code
+            case Exception() if not isinstance(problem, DaziError):  # a fault in a plug-in
+                member.fail(place)
+                return "internal"
+        # An abort, the end of the log, an answer that is too long: nothing of this upstream's doing.
+        member.leave(place)
+        return "stopped"
 
     def _prompt_for(self, seat: Seat) -> Prompt:
         said = self._said.text if self._said.has_text else ""
@@ -273,29 +276,32 @@ class _Turn:
         self._first: float | None = None
         self.is_retry = False
         self.is_continuation = False
-        self.code = "stopped"
-        self.usage: Usage | None = None
 
     def begin(self) -> None:
         """Hear the first piece."""
         self._first = self._pool.now()
 
-    def tell(self) -> None:
-        """Tell the observer, if there is one."""
+    def tell(self, code: str, usage: Usage | None = None) -> None:
+        """Tell the observer, if there is one, how it ended."""
         if self._pool.observer is None:
             return
         outcome = Outcome(
             model=self._seat.name,
             upstream=self._seat.member.name,
-            code=self.code,
+            code=code,
             attempt=self._attempt,
             is_retry=self.is_retry,
             is_continuation=self.is_continuation,
             seconds=self._pool.now() - self._began,
             first_token=None if self._first is None else self._first - self._began,
-            usage=self.usage,
+            usage=usage,
         )
         self._pool.observer(outcome)
+
+
+def _overdue(member: Member) -> UpstreamError:
+    limit = f"{member.bounds.total:g} s"
+    return fault("upstream_timeout", f"The model's server took longer than {limit} for its answer.")
 
 
 async def _wait_for_place(seats: Collection[Seat], seconds: float) -> None:
