@@ -4,6 +4,9 @@
 .PHONY: help run test test-full lint bench bench-full docs sdk release lock clean
 .NOTPARALLEL:
 
+# Parsers of other libraries, for bench/sse_parsers.py; in a folder of their own, which only the bench's runs look into.
+BENCH_PEERS = .venv/bin/python -m pip install -q --no-deps --upgrade --target .bench/parsers anthropic==2.14.0 docstring_parser sseclient-py==1.9.0 launchdarkly-eventsource==1.7.4
+
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -31,15 +34,17 @@ lint: ## check style, formatting, types and the floors
 bench: ## measure Dazi beside its peers, in about a quarter of an hour; tables and plots in bench/results
 	@sh scripts/setup test
 	@bash scripts/system-packages
+	@$(BENCH_PEERS)
 	@.venv/bin/python bench/gateway.py --install-litellm
-	@for script in fanout soak sse_parsers; do echo "== $$script"; .venv/bin/python "bench/$$script.py" || exit 1; done
+	@for script in fanout soak sse_parsers; do echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "bench/$$script.py" || exit 1; done
 
 bench-full: ## measure everything, at length
 	@sh scripts/setup test
 	@bash scripts/system-packages
+	@$(BENCH_PEERS)
 	@.venv/bin/python bench/gateway.py --install-litellm --full
 	@.venv/bin/python bench/soak.py --generations 100000
-	@for script in bench/*.py; do case $$script in */gateway.py|*/soak.py) ;; *) echo "== $$script"; .venv/bin/python "$$script" || exit 1;; esac; done
+	@for script in bench/*.py; do case $$script in */gateway.py|*/soak.py) ;; *) echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "$$script" || exit 1;; esac; done
 
 docs: ## check that every link and anchor in the documents leads somewhere
 	@sh scripts/setup test
