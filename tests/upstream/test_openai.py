@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,7 +27,7 @@ from dazi.events import Usage
 from dazi.upstream import Finish, Lifecycle, Prompt
 from dazi.upstream.http import Timeouts
 from dazi.upstream.openai import OpenAIUpstream, _Answer
-from dazi.upstream.response import Taken
+from dazi.upstream.response import Response, Taken
 
 Mock = Callable[..., Awaitable[MockServer]]
 UpstreamOf = Callable[..., OpenAIUpstream]
@@ -511,6 +512,16 @@ async def test_a_generation_that_ended_elsewhere_stops_the_model(mock: Mock, ups
         await upstream_of(await mock(script)).generate(PROMPT, sink)
     await asyncio.wait_for(released.wait(), SOON)
     assert sink.pieces == ["a"]
+
+
+async def test_an_answer_that_is_over_leaves_nothing_to_the_collector(ask: Ask) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await ask(stream(delta(content="Hello"), STOP))
+        assert not [one for one in gc.get_objects() if isinstance(one, Response | _Answer)]
+    finally:
+        gc.enable()
 
 
 async def test_cancelling_releases_the_connection(mock: Mock, upstream_of: UpstreamOf, sink: Recorder) -> None:

@@ -175,6 +175,7 @@ class Runner:
         finally:
             # Cancelled by anybody but the log's own end, the loop's shutdown say, the end is still told.
             self._unwatch()
+            self._unwatch = lambda: None  # which held this runner, as this runner held it
             self._is_ending = True
             try:
                 await self._tell_end()

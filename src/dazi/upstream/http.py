@@ -259,6 +259,8 @@ class _Connection(asyncio.Protocol):
         """Tell the exchange, if one is going on, what that means for it."""
         self._pool.forget(self)
         response, self._response = self._response, None
+        if response is not None:
+            response.let_go()
         if response is None:
             self._end(None)
         elif self._is_used and not response.has_begun:
@@ -271,6 +273,7 @@ class _Connection(asyncio.Protocol):
     def _settle(self, response: Response) -> None:
         """The response is whole: be idle, or go."""
         self._response = None
+        response.let_go()
         self._end(None)
         is_reusable = response.leaves_reusable and not self._transport.get_write_buffer_size()
         if is_reusable and len(self._pool.idle) < _MAX_IDLE:
@@ -286,6 +289,8 @@ class _Connection(asyncio.Protocol):
         self._set_timer(self._loop.call_later(_DRAIN_TIMEOUT, self.abort))
 
     def _fail(self, error: Exception) -> None:
+        if self._response is not None:
+            self._response.let_go()
         self._response = None
         self._end(error)
         self._transport.abort()

@@ -185,6 +185,10 @@ class Response:
             return self._refused()
         return fault("upstream_timeout", f"The model's server gave no next token for {seconds:g} s.")
 
+    def let_go(self) -> None:
+        """Part from the parser, once nothing is fed any more: they hold each other, and would wait for the collector."""
+        self._parser = None
+
     # What httptools calls.
 
     def on_message_begin(self) -> None:
