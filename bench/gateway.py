@@ -164,7 +164,7 @@ def _cell(load: Load, way: Way, rows: Sequence[Figures], absent: str) -> Cell:
 
 def _fault(load: Load, way: Way, figures: Figures) -> str:
     wanted = load.streams * load.tokens
-    if figures["tokens"] < wanted and not way.merges:
+    if figures["tokens"] < wanted:
         return f"{figures['tokens']:.0f} of {wanted} tokens in {load.seconds + _SLACK:.0f} s"
     if figures["events"] < wanted and not way.merges and way.server != "litellm":  # which sends some as it likes
         return f"{figures['events']:.0f} events for {wanted} tokens"

@@ -89,6 +89,7 @@ async def measure(
         "p99": _quantile(seen.latencies, 0.99),
         "p999": _quantile(seen.latencies, 0.999),
         "first": _quantile(seen.first, 0.5),
+        "each": seen.events / max(tokens, 1),
         "bytes": seen.size / max(tokens, 1),
         "peak_mib": peak / 2**20,
         "kib": (peak - rss) / 1024 / streams,

@@ -23,6 +23,7 @@ COLUMNS = {
     "kib": ("KiB a stream", "{:.1f}"),
     "peak_mib": ("peak MiB", "{:.0f}"),
     "bytes": ("bytes a token", "{:.0f}"),
+    "each": ("events a token", "{:.2f}"),
 }
 
 

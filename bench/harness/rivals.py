@@ -50,7 +50,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One row of the table: a server, and what is asked of it. `merges`: several tokens may be one event."""
+    """One row of the table: a server, and what is asked of it. `merges`: several tokens may be one event, at least to a reader that is behind."""
 
     name: str
     server: str
@@ -138,12 +138,12 @@ PEERS = (
     Way("bare pass-through", "pass-through", "/"),
     Way("Starlette + httpx", "httpx", _CHAT),
     Way("LiteLLM", "litellm", _CHAT),
-    Way("Dazi", "dazi", _START),
-    Way("Dazi, OpenAI's API", "dazi", _CHAT),
+    Way("Dazi", "dazi", _START, merges=True),
+    Way("Dazi, OpenAI's API", "dazi", _CHAT, merges=True),
 )
 MODES = (
     Way("Dazi, coalesce=0.04", "dazi", f"{_START}?coalesce=0.04", merges=True),
-    Way("Dazi, utf8", "dazi", f"{_START}?encoding=utf8"),
+    Way("Dazi, utf8", "dazi", f"{_START}?encoding=utf8", merges=True),
     Way("Dazi, replace", "dazi", f"{_START}?mode=replace", merges=True),
     Way("Dazi, SQLite", "sqlite", _START, merges=True),
     Way("Dazi, Redis", "redis", _START, merges=True),

@@ -187,7 +187,7 @@ class Response:
 
     def let_go(self) -> None:
         """Part from the parser, once nothing is fed any more: they hold each other, and would wait for the collector."""
-        self._parser = None
+        del self._parser
 
     # What httptools calls.
 
