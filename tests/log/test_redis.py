@@ -556,6 +556,117 @@ async def test_a_lost_tail_is_put_back_at_the_same_positions(server: RedisServer
         assert "bad" not in server.ask("XRANGE", f"{key}:log:{opened.generation}", "-", "+")
 
 
+def test_redis_does_the_half_of_a_script_that_it_lost_at_its_second_start() -> None:
+    """Redis's own way, for which a lost log is looked for in the places where the next test puts it."""
+    with redis_server(append_only="everysec") as server:
+        server.ask("EVAL", "for _, name in ipairs(KEYS) do redis.call('SET', name, 'said') end", "3", "a", "b", "c")
+        _lose_tail(server, b"$1\r\nc")
+        assert server.ask("KEYS", "*") == "*0"
+        server.ask("EVAL", "for _, name in ipairs(KEYS) do redis.call('SET', name, 'said') end", "2", "d", "e")
+        server.kill()
+        server.start()
+        assert {*server.ask("KEYS", "*").split()} - {"*4", "$1"} == {"a", "b", "d", "e"}
+
+
+def _lose_tail(server: RedisServer, mark: bytes) -> None:
+    """Kill Redis, take what its file has from the last `mark` on, and start it again."""
+    server.kill()
+    file = max(server.folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime)
+    said = file.read_bytes()
+    file.write_bytes(said[: said.rindex(mark)])
+    server.start()
+
+
+@pytest.mark.parametrize("lost", [b"ZADD", b"XADD", b"HSET", b"PEXPIREAT"])
+async def test_half_a_create_is_swept_or_was_never_there(lost: bytes) -> None:
+    """Wherever Redis lost the rest of it, nothing is left running for ever."""
+    with redis_server(append_only="always") as server:
+        async with nodes(server.url, lease=0.1) as (log, other):
+            opened = await begin(log, key="k")
+            written = max(server.folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime).read_bytes()
+            if lost not in written:
+                pytest.fail(f"Redis writes no {lost!r} for a log that is made")
+            _lose_tail(server, lost)
+            assert isinstance(await outcome(whole(log, opened)), Unknown)
+            # What it does together with the half is of another log.
+            another = await begin(log, key="another")
+            server.kill()
+            server.start()
+
+            async def has_ended() -> bool:
+                await other.sweep()
+                return (await whole(other, another)).ended and (
+                    await fails(whole(other, opened), Unknown) or (await whole(other, opened)).ended
+                )
+
+            await comes_true(has_ended)
+
+
+@pytest.mark.parametrize("half", ["the hash", "the Stream"])
+async def test_a_log_of_which_half_is_lost_is_put_back_or_forgotten(server: RedisServer, half: str) -> None:
+    async with nodes(server.url, lease=0.1) as (log, other):
+        it, left = draft(key="k"), draft()
+        runs, dead = await log.create(it), await log.create(left)
+        for opened in (runs, dead):
+            await write(log, opened, texts("a", "b"))
+            key = f"{log._places.prefix}:{{{int(opened.generation[-1], 16)}}}"
+            if half == "the hash":
+                server.ask("HSET", f"{key}:gen:{opened.generation}", "position", "7")
+            else:
+                server.ask("XADD", f"{key}:log:{opened.generation}", "7-0", "t", "half")
+            assert isinstance(await outcome(whole(other, opened)), Unknown)
+            assert isinstance(await outcome(other.end(opened.generation, Done("stop"))), Unknown)
+        await log.restore(it, stamped(texts("a", "b")), epoch=1)
+        assert await write(log, runs, (Text("c", 3),), previous=3) == 4
+        await log.end(runs.generation, Done("stop"))
+        assert fold(record.event for record in (await whole(other, runs)).records).text == "abc"
+
+        async def is_forgotten() -> bool:
+            assert await other.sweep() == ()
+            key = f"{log._places.prefix}:{{{int(dead.generation[-1], 16)}}}"
+            return server.ask("EXISTS", f"{key}:gen:{dead.generation}", f"{key}:log:{dead.generation}") == "0"
+
+        await comes_true(is_forgotten)
+
+
+async def test_an_end_whose_entry_is_lost_is_told_all_the_same(server: RedisServer) -> None:
+    async with nodes(server.url) as (log, other):
+        opened = await begin(log)
+        await write(log, opened, texts("a"))
+        await log.end(opened.generation, Done("stop"))
+        key = f"{log._places.prefix}:{{{int(opened.generation[-1], 16)}}}"
+        server.ask("XDEL", f"{key}:log:{opened.generation}", "3-0")
+        page = await whole(other, opened)
+        assert page.ended
+        assert covers_all(page.records, after=0, head=3)
+        assert (await other.read(opened.generation, Cursor(1, 2))).ended
+
+
+async def test_who_observes_what_runs_again_hears_it_though_its_end_was_told_here(server: RedisServer) -> None:
+    async with nodes(server.url, recheck=0.05) as (writer, reader):
+        it = draft()
+        opened = await writer.create(it)
+        await reader.read(opened.generation)
+        seen: list[Record] = []
+        stalled = reader.observe(opened.generation, seen.append)
+        await writer.end(opened.generation, Done("stop"))
+        await until(lambda: seen and seen[-1].event.ends)
+        # The store loses that end, while one who heard it is still there.
+        key = f"{writer._places.prefix}:{{{int(opened.generation[-1], 16)}}}"
+        server.ask("DEL", f"{key}:gen:{opened.generation}", f"{key}:log:{opened.generation}")
+        await writer.restore(it, (), epoch=1)
+        await reader.read(opened.generation)
+        again: list[Record] = []
+        stop = reader.observe(opened.generation, again.append)
+        await write(writer, opened, texts("a"))
+        await until(lambda: again)
+        assert [record.position for record in again] == [2]
+        stalled()
+        await write(writer, opened, texts("b"), previous=2)
+        await until(lambda: len(again) == 2)
+        stop()
+
+
 async def test_observers_of_a_log_that_nobody_puts_back_are_told(server: RedisServer) -> None:
     async with nodes(server.url, lease=0.2, recheck=0.05) as (writer, reader):
         opened = await begin(writer)

@@ -117,7 +117,8 @@ class Followers:
     ) -> Callable[[], None]:
         """Let `observer` hear what follows `since`; if the log is not `ours` to write, look at once what that is."""
         follower = self._followers.get(generation)
-        if follower is None:
+        if follower is None or follower.ended:
+            # One that has ended has nothing more to tell; the log itself may run again, where the store lost that end.
             follower = self._followers[generation] = _Follower(shard, since)
             self._of_shard[shard].add(generation)
             self._listen(shard)

@@ -11,6 +11,11 @@ and a shard has `leases` (what runs, by when its lease runs out), `expiry` and `
 they were made), `owner:<hash>` (of one owner), `key:<hash>` (what an idempotency key stands for), `gone:<id>` (erased, so
 never to be restored) and `news`, the notification stream.
 
+One crash may still leave half of a script behind: where the tail that Redis lost begins inside a script's writes, Redis leaves
+the first of them in its file, and does them at its next start, together with what came later. So whatever makes a log be
+found and swept is written before the log, and what is erased before its index; and a log whose Stream does not reach as far
+as its hash says, or reaches further, is treated as lost: its runner writes it anew, or the sweep forgets it.
+
 Every key that a call knows is declared. Two that only the store knows (the key index and the owner's shelf of a log)
 are named in its hash and carry the same hash tag.
 """
@@ -51,6 +56,13 @@ local function notify(news, id, position)
 end
 """
 
+_WHOLE = """
+local function is_whole(log, position)
+    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    return last ~= nil and last[1] == position .. '-0'
+end
+"""
+
 # KEYS: gen log leases expiry shelf owner [key]
 # ARGV: id owner fingerprint started epoch lease safety model created tag base
 CREATE = Script(
@@ -65,6 +77,11 @@ if KEYS[7] then
 end
 local made = {1, id, ARGV[3], ARGV[5]}
 if redis.call('EXISTS', KEYS[1]) == 1 then return made end
+local time = now()
+redis.call('ZADD', KEYS[3], time + ARGV[6], id)
+redis.call('ZADD', KEYS[4], time + ARGV[7], id .. ' ' .. ARGV[10])
+redis.call('ZADD', KEYS[5], time, id)
+redis.call('ZADD', KEYS[6], time, id)
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'epoch', ARGV[5], 'position', 1, 'n', 0, 'crc', 0,
     'model', ARGV[8], 'created', ARGV[9], 'tag', ARGV[10], 'key', KEYS[7] or '')
 redis.call('XADD', KEYS[2], '1-0', 's', ARGV[4])
@@ -74,11 +91,6 @@ if KEYS[7] then
     redis.call('HSET', KEYS[7], 'generation', id, 'fingerprint', ARGV[3], 'epoch', ARGV[5])
     redis.call('PEXPIRE', KEYS[7], ARGV[7])
 end
-local time = now()
-redis.call('ZADD', KEYS[3], time + ARGV[6], id)
-redis.call('ZADD', KEYS[4], time + ARGV[7], id .. ' ' .. ARGV[10])
-redis.call('ZADD', KEYS[5], time, id)
-redis.call('ZADD', KEYS[6], time, id)
 return made
 """
 )
@@ -96,6 +108,7 @@ return found
 # An empty crc_before matches any; an empty crc leaves crc and n as they are.
 APPEND = Script(
     _NOTIFY
+    + _WHOLE
     + """
 local given = cmsgpack.unpack(ARGV[1])
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'end', 'crc', 'token')
@@ -104,7 +117,7 @@ if state[5] == given[5] then return {'stored'} end
 if state[3] then return {'closed'} end
 if state[1] ~= given[4] or state[2] ~= given[2] then return {'order', state[1], state[2]} end
 if given[6] ~= '' and state[4] ~= given[6] then return {'crc', state[4]} end
-if redis.call('EXISTS', KEYS[2]) == 0 then return {'unknown'} end
+if not is_whole(KEYS[2], state[2]) then return {'unknown'} end
 redis.call('HSET', KEYS[1], 'position', given[3], 'token', given[5])
 if given[7] ~= '' then redis.call('HSET', KEYS[1], 'crc', given[7], 'n', given[8]) end
 if given[9] ~= '' then
@@ -132,14 +145,15 @@ return {'stored'}
 )
 
 # KEYS: gen log news leases expiry; ARGV: id end token ttl lost
-# With lost = 1 it ends only what has outlived its lease, under the next epoch.
+# With lost = 1 it ends only what has outlived its lease, under the next epoch, and forgets what is not whole.
 END = Script(
     _NOW
     + _NOTIFY
+    + _WHOLE
     + """
 local id = ARGV[1]
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'end', 'n', 'crc', 'token', 'end_epoch', 'key', 'tag')
-if not state[1] or redis.call('EXISTS', KEYS[2]) == 0 then
+if not state[1] then
     redis.call('ZREM', KEYS[4], id)
     return {'unknown'}
 end
@@ -154,6 +168,13 @@ if ARGV[5] == '1' then
     if lease and lease + 0 > time then return {'held'} end
     epoch = epoch + 1
 end
+if not is_whole(KEYS[2], state[2]) then
+    if ARGV[5] == '1' then
+        redis.call('DEL', KEYS[1], KEYS[2])
+        redis.call('ZREM', KEYS[4], id)
+    end
+    return {'unknown'}
+end
 redis.call('HSET', KEYS[1], 'end', ARGV[2], 'end_epoch', epoch, 'position', position, 'token', ARGV[3])
 redis.call('XADD', KEYS[2], position .. '-0', 'e', ARGV[2])
 notify(KEYS[3], id, position)
@@ -166,10 +187,12 @@ return {'stored', epoch, position, state[4], state[5]}
 """
 )
 
-# KEYS: gen log; ARGV: epoch position. A retraction makes every cursor before it one that does not match. The entries come as
+# KEYS: gen log; ARGV: epoch position. The last entry has to be at the head, or before it where the end, which the hash holds as
+# well, is missing. A retraction makes every cursor before it one that does not match. The entries come as
 # two strings, the names of all their fields with the lengths of the values, and the values: taking apart two thousand
 # entries as Redis writes them costs a client in Python a tenth of a second.
 READ = Script("""
+local function id(position) return string.format('%.0f-0', position) end
 local state = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'position', 'end', 'end_epoch', 'n', 'crc', 'retracted')
 if not state[1] then return {} end
 local epoch, after = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -183,8 +206,10 @@ else
 end
 local entries = {}
 if not matched or after < head then
-    entries = redis.call('XRANGE', KEYS[2], matched and string.format('%.0f-0', after + 1) or '-', '+')
-    if #entries == 0 then return {} end
+    entries = redis.call('XRANGE', KEYS[2], matched and id(after + 1) or '-', '+')
+    local last = matched and id(after) or ''
+    if #entries > 0 then last = entries[#entries][1] end
+    if last ~= id(head) and not (state[4] and last == id(head - 1)) then return {} end
 end
 local names, values = {}, {}
 for _, entry in ipairs(entries) do
@@ -250,15 +275,19 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', 0, {_SWEPT_AT
 RESTORE = Script(
     _NOW
     + _NOTIFY
+    + _WHOLE
     + """
 local id = ARGV[1]
 if redis.call('EXISTS', KEYS[7]) == 1 then return {'closed'} end
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'end')
 if state[3] then return {'closed'} end
-if state[1] and (state[1] ~= ARGV[3] or tonumber(state[2]) > tonumber(ARGV[4])) then
-    return {'order', state[1], state[2]}
-end
-local key = KEYS[9] or ''
+local is_more = state[1] and tonumber(state[2]) > tonumber(ARGV[4]) and is_whole(KEYS[2], state[2])
+if state[1] and (state[1] ~= ARGV[3] or is_more) then return {'order', state[1], state[2]} end
+local key, time = KEYS[9] or '', now()
+redis.call('ZADD', KEYS[3], time + ARGV[8], id)
+redis.call('ZADD', KEYS[4], time + ARGV[9], id .. ' ' .. ARGV[12])
+redis.call('ZADD', KEYS[5], time, id)
+redis.call('ZADD', KEYS[6], time, id)
 redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'epoch', ARGV[3], 'position', ARGV[4], 'n', ARGV[5], 'crc', ARGV[6],
     'retracted', ARGV[7], 'model', ARGV[10], 'created', ARGV[11], 'tag', ARGV[12], 'token', ARGV[13], 'key', key)
 redis.call('DEL', KEYS[2])
@@ -274,11 +303,6 @@ if key ~= '' and redis.call('EXISTS', key) == 0 then
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[9])
 redis.call('PEXPIRE', KEYS[2], ARGV[9])
-local time = now()
-redis.call('ZADD', KEYS[3], time + ARGV[8], id)
-redis.call('ZADD', KEYS[4], time + ARGV[9], id .. ' ' .. ARGV[12])
-redis.call('ZADD', KEYS[5], time, id)
-redis.call('ZADD', KEYS[6], time, id)
 notify(KEYS[8], id, ARGV[4])
 return {'stored'}
 """
@@ -308,10 +332,11 @@ local state = redis.call('HMGET', KEYS[1], 'owner', 'key')
 if state[1] and state[1] ~= ARGV[4] then return 0 end
 redis.call('SET', KEYS[7], 1, 'PX', ARGV[3])
 if state[2] and state[2] ~= '' then redis.call('DEL', state[2]) end
+redis.call('DEL', KEYS[2])
+local erased = redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1] .. ' ' .. ARGV[2])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
-redis.call('DEL', KEYS[2])
-return redis.call('DEL', KEYS[1])
+return erased
 """)
