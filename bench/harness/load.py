@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import uvloop
@@ -97,8 +98,16 @@ async def measure(
 
 
 def _cpu(processes: list[psutil.Process]) -> float:
-    times = [process.cpu_times() for process in processes]
-    return float(sum(time.user + time.system for time in times))
+    return sum(map(_seconds, processes))
+
+
+def _seconds(process: psutil.Process) -> float:
+    """Tell what a process has used: by Linux to the nanosecond for each thread, elsewhere in the system's ticks."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+    exact = sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    times = process.cpu_times()
+    # The one does not know threads that have ended, the other counts hundredths.
+    return float(max(exact, times.user + times.system - 0.02))
 
 
 def _memory(processes: list[psutil.Process]) -> int:

@@ -29,7 +29,8 @@ def draw(cells: Sequence[Cell]) -> dict[str, str]:
 def _lines(cells: Iterable[Cell], figure: str) -> list[Line]:
     lines: dict[str, list[tuple[float, float]]] = {}
     for cell in cells:
-        lines.setdefault(cell.way, []).append((cell.load.streams, max(cell.figures[figure], 0.01)))
+        if cell.figures[figure] > 0:
+            lines.setdefault(cell.way, []).append((cell.load.streams, cell.figures[figure]))
     return list(lines.items())
 
 
