@@ -8,6 +8,7 @@ DaziError
 │   ├── Forbidden           403: this host, origin or address is not allowed
 │   ├── NotFound            404: no such generation, model or path (or it is somebody else's)
 │   ├── Conflict            409: the idempotency key was used for another request
+│   ├── TooMany             429: more than this caller may; again after `retry_after` seconds
 │   └── Unavailable         503: not now; try again after `retry_after` seconds
 ├── GenerationError         a generation went wrong after its start; told as a `failed` event
 │   └── UpstreamError       the model's side did
@@ -94,6 +95,19 @@ class Conflict(RequestError):
 
     status = 409
     code = "idempotency_conflict"
+
+
+class TooMany(RequestError):
+    """The caller wants more than it may have of a `quota` in a `window` of seconds."""
+
+    status = 429
+    code = "too_many_starts"
+    retryable = True
+
+    def __init__(self, message: str, *, remedy: str, code: str, quota: int, window: int, retry_after: int) -> None:
+        self.quota = quota
+        self.window = window
+        super().__init__(message, remedy=remedy, code=code, retry_after=retry_after)
 
 
 class Unavailable(RequestError):

@@ -64,7 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
     whether `/admin` may show answers. `wechat_apps`: mini programs whose users may log in, each as `appid:AppSecret`;
     `session_secrets` sign their tokens, which are good for `session_ttl` seconds; `wechat_referer`: whether a log-in must
-    come from one of them; `wechat_url`: where WeChat is. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
+    come from one of them; `wechat_url`: where WeChat is. `starts_per_minute`: new generations that an owner may begin in a minute; 0: no limit. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -100,6 +100,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wechat_referer: bool = False
     session_secrets: Names = ()
     session_ttl: Annotated[float, Meta(ge=60, le=604_800)] = 7200.0
+    starts_per_minute: Annotated[int, Meta(ge=0)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 

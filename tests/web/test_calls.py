@@ -574,6 +574,7 @@ PROVOCATIONS: dict[str, Provoke] = {
 }
 # A backend's own, the probes' and WeChat's: shown where those are tested.
 ELSEWHERE = {
+    "too_many_starts",
     "not_possible",
     "too_many_probes",
     "session_expired",

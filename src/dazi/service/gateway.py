@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from dazi.errors import Closed, ConfigError, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
@@ -43,6 +44,14 @@ _RELEASE = 5.0
 _LONG_WAIT = 60.0
 
 
+class Admission(Protocol):
+    """Who may start: asked before anything is made of a start, and not for one that is sent again."""
+
+    async def admit(self, owner: str) -> None:
+        """Let a start of this owner's in. Raises `RequestError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Presence:
     """A generation that runs here: how it began, how many pieces have come, and how many read it."""
@@ -60,6 +69,7 @@ class Gateway:
         models: the upstream behind each model name, the default first.
         limits: see `Limits`.
         telemetry: who is told what runs here.
+        admission: who may start how often.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Gateway:
         *,
         limits: Limits | None = None,
         telemetry: Telemetry = SILENT,
+        admission: Admission | None = None,
     ) -> None:
         if not models:
             raise ConfigError("A gateway needs at least one model. Give it one, for instance {'demo': DemoUpstream()}.")
@@ -76,6 +87,7 @@ class Gateway:
         self._models = dict(models)
         self._limits = limits or Limits()
         self._telemetry = telemetry
+        self._admission = admission
         self._running: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         patience, window = self._limits.patience, self._limits.window
@@ -185,6 +197,8 @@ class Gateway:
         upstream = self._upstream_of(prompt.model)
         self._check_room()
         self._budget.check(owner)
+        if self._admission is not None:
+            await self._admission.admit(owner)
         started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
         draft = Draft(owner, started, key=key, fingerprint=fingerprint)
         opened = await self._create(draft)

@@ -34,6 +34,7 @@ from dazi.web.calls import Desk, Endpoint, no_such_path
 from dazi.web.completions import Completions, tell
 from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
+from dazi.web.limits import StartLimit
 from dazi.web.metrics import Metrics
 from dazi.web.openapi import description
 from dazi.web.operations import Operations
@@ -140,7 +141,14 @@ def create_app(
         if isinstance(upstream, Pool) and upstream.observer is None:
             upstream.observer = metrics.asked
     telemetry = Chorus((metrics, ledger, *_traces()))
-    gateway = Gateway(log_of(settings), upstreams, limits=limits or limits_of(settings), telemetry=telemetry)
+    most = settings.starts_per_minute
+    gateway = Gateway(
+        log_of(settings),
+        upstreams,
+        limits=limits or limits_of(settings),
+        telemetry=telemetry,
+        admission=StartLimit(most, log=settings.log) if most else None,
+    )
     return App(gateway, settings, metrics, ledger)
 
 

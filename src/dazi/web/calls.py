@@ -16,7 +16,7 @@ from typing import Protocol
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
-from dazi.errors import DaziError, NotFound, RequestError
+from dazi.errors import DaziError, NotFound, RequestError, TooMany
 from dazi.events import Problem
 from dazi.service import Gateway
 from dazi.web.course import Course
@@ -165,6 +165,8 @@ class Endpoint:
 
     def _refusal(self, error: RequestError, headers: Headers, query: QueryParams) -> Reply:
         reply = self._tell(error) if self._tell else _problem_reply(error, headers, query)
+        if isinstance(error, TooMany):
+            reply = replace(reply, headers=[*reply.headers, *_quota(error)])
         match error.status:
             case 401:  # RFC 9110, 15.5.2: "MUST send a WWW-Authenticate header field"
                 return replace(reply, headers=[*reply.headers, (b"www-authenticate", b"Bearer")])
@@ -176,6 +178,14 @@ class Endpoint:
 async def no_such_path(call: Call) -> Reply:
     """Refuse a path that is not one of ours."""
     raise NotFound(f"There is nothing at {call.scope['path'][:200]!r}.", remedy="The paths are in /openapi.json.")
+
+
+def _quota(error: TooMany) -> RawHeaders:
+    """Tell a quota as draft-ietf-httpapi-ratelimit-headers-10 does."""
+    return [
+        (b"ratelimit-policy", f'"starts";q={error.quota};w={error.window}'.encode()),
+        (b"ratelimit", f'"starts";r=0;t={error.retry_after}'.encode()),
+    ]
 
 
 def _problem_reply(error: RequestError, headers: Headers, query: QueryParams) -> Reply:
