@@ -202,3 +202,9 @@ def installed_requires(name: str) -> list[str]:
 def test_every_package_is_pinned() -> None:
     pinned = {canonicalize_name(line.partition("==")[0]) for line in lines_of("constraints.txt")}
     assert sorted(set(needed_packages()) - pinned) == [], "run `make lock`"
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """They are no packages: pytest takes two of the same name for one, and says so only when it runs both."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

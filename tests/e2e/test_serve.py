@@ -123,7 +123,7 @@ REFUSALS = {
     "an unknown log": ([], {"DAZI_LOG": "paper://"}, ["log='paper://'", "memory://"]),
     "an unknown variable": ([], {"DAZI_PROT": "80"}, ["DAZI_PROT", "DAZI_PORT"]),
     "a port that is none": (["--log", "memory://"], {"DAZI_DRAIN": "soon"}, ["drain='soon'", "DAZI_DRAIN"]),
-    "a short key": ([], {"DAZI_API_KEYS": "s3cr3t-ab"}, ["DAZI_API_KEYS", "too short", "token_urlsafe"]),
+    "a short key": ([], {"DAZI_API_KEYS": "s3cr3t-ab"}, ["DAZI_API_KEYS", "too short", "dazi keys new"]),
     "a server without a model": ([], {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, ["DAZI_MODEL", "--model"]),
     "an unknown model": (["--model", "gpt-9"], {}, ["gpt-9", "--upstream", "smollm2 or demo"]),
     "an address with a password": (
