@@ -133,7 +133,7 @@ class Gateway:
 
     async def open(self) -> None:
         """Make the log and every upstream ready. Raises `ConfigError` if one cannot be."""
-        for part in (self._log, *self._models.values()):
+        for part in (self._log, *self._models.values(), self._admission):
             if isinstance(part, Lifecycle):
                 await part.open()
         if self._keeper is not None:
@@ -156,7 +156,7 @@ class Gateway:
             await asyncio.wait(self._tasks.values(), timeout=_RELEASE)
         if self._keeper is not None:
             await self._keeper.close()
-        for part in (*self._models.values(), self._log):
+        for part in (self._admission, *self._models.values(), self._log):
             if isinstance(part, Lifecycle):
                 await part.close()
 

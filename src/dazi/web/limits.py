@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
@@ -15,6 +16,9 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
 from dazi.errors import TooMany, Unavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
 
 _WINDOW = 60
 
@@ -31,7 +35,16 @@ class StartLimit:
     def __init__(self, most: int, *, log: str) -> None:
         self._item = RateLimitItemPerMinute(most)
         self._most = most
-        self._limiter = MovingWindowRateLimiter(_storage(log))
+        self._pool = _pool_of(log)
+        self._limiter = MovingWindowRateLimiter(_storage(log, self._pool))
+
+    async def open(self) -> None:
+        """Nothing to make ready: Redis is connected to by the first start."""
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
 
     async def admit(self, owner: str) -> None:
         """Count a start. Raises `TooMany`, `Unavailable`."""
@@ -56,7 +69,22 @@ class StartLimit:
         )
 
 
-def _storage(log: str) -> Storage:
-    if log.startswith(("redis://", "rediss://")):
-        return RedisStorage(f"async+{log}", wrap_exceptions=True, implementation="redispy", key_prefix="dazi:limits")
-    return MemoryStorage()
+def _pool_of(log: str) -> ConnectionPool | None:
+    """Make connections of our own, which can be closed."""
+    if not log.startswith(("redis://", "rediss://")):
+        return None
+    from redis.asyncio import ConnectionPool  # noqa: PLC0415  # an extra, there where such a log is
+
+    return ConnectionPool.from_url(log)
+
+
+def _storage(log: str, pool: ConnectionPool | None) -> Storage:
+    if pool is None:
+        return MemoryStorage()
+    return RedisStorage(
+        f"async+{log}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix="dazi:limits",
+        connection_pool=pool,  # type: ignore[arg-type]  # an option of redis-py's, which it hands on
+    )
