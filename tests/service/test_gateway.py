@@ -726,6 +726,22 @@ async def test_the_farewell_is_called_before_anything_is_waited_for(gateway: Gat
     await asyncio.wait_for(closing, 5)
 
 
+async def test_who_waits_for_what_runs_elsewhere_is_let_go_at_the_farewell() -> None:
+    log = MemoryLog()
+    gateway = Gateway(log, {"demo": Scripted()})
+    opened = await log.create(Draft("me", Started(generation="e" * 32, model="demo", created=1)))
+    head = (await log.read(opened.generation)).head
+    waits = asyncio.create_task(gateway.wait("me", opened.generation, head, seconds=3600))
+    for_end = asyncio.create_task(gateway.ended("me", opened.generation))
+    await asyncio.sleep(0)
+    await gateway.close()
+    page = await asyncio.wait_for(waits, 5)
+    assert (page.records, page.ended) == ((), False)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(for_end, 5)
+    assert not (await asyncio.wait_for(gateway.wait("me", opened.generation, head, seconds=3600), 5)).records
+
+
 async def test_closing_waits_for_upstreams_to_release_what_they_hold() -> None:
     stubborn = Stubborn()
     gateway = gateway_of(stubborn)

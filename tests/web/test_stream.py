@@ -15,8 +15,8 @@ from tests.waiting import until
 from tests.web.conftest import WAYS, Clock, readers_gone, readers_of
 from tests.web.wire import Line, attach, call, start, text_of
 
-from dazi.events import Retract, Text
-from dazi.log import Record
+from dazi.events import Retract, Started, Text
+from dazi.log import Draft, Record
 from dazi.web import stream
 from dazi.web.app import App
 from dazi.web.stream import Reader, RequestResponseCycle
@@ -192,6 +192,31 @@ async def test_at_the_goodbye_every_reader_is_asked_to_attach_again(
     play.finish()
     assert text_of(await again.rest()) == "before after"
     await asyncio.wait_for(closing, 5)
+    await readers_gone(served)
+
+
+@every_way
+async def test_a_reader_that_comes_behind_the_goodbye_is_asked_to_attach_again_at_once(
+    serve_by: ServeBy, puppet: Puppet, way: str
+) -> None:
+    """Between the goodbye and the last moment of uvicorn's; what it reads runs on another node."""
+    served = await serve_by(way, puppet)
+    here = await start(served.port)
+    (await puppet.play()).finish()
+    await here.rest()
+    log = served.app.gateway._log
+    owner = (await log.read(here.headers["dazi-generation"])).owner
+    elsewhere = Draft(owner, Started(generation="e" * 32, model="m", created=1))
+    opened = await log.create(elsewhere)
+    await log.append(opened.generation, (Text("so far", 6),), previous=1, epoch=opened.epoch)
+    await served.app.gateway.close()
+    for query in ("", "mode=replace", "profile=plain"):
+        # The server closes behind it: uvicorn tells of its own shutdown only those whose line was to be kept.
+        line = await attach(served.port, opened.generation, query, headers={"Connection": "close"})
+        frames = await line.rest()
+        assert text_of(frames) == "so far"
+        assert frames[-1].type == "reconnect"
+        assert line.is_complete
     await readers_gone(served)
 
 

@@ -103,6 +103,10 @@ class Gateway:
         self._farewells: list[Callable[[], None]] = []
         self._is_open = False
         self._closing = False
+        # Set with the last farewell: whoever comes or waits now is asked to go elsewhere.
+        self._has_parted = False
+        # Those who wait for something to be said.
+        self._waiting: set[asyncio.Event] = set()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -118,6 +122,11 @@ class Gateway:
     def is_closing(self) -> bool:
         """Whether `close` has begun: new starts are refused."""
         return self._closing
+
+    @property
+    def has_parted(self) -> bool:
+        """Whether the last farewell was said: nothing that is heard here grows any more."""
+        return self._has_parted
 
     @property
     def running(self) -> int:
@@ -151,7 +160,10 @@ class Gateway:
             await asyncio.wait(self._tasks.values(), timeout=drain)
         # Before the farewell: a reader that hears the end need not come back, to find nobody here.
         await asyncio.gather(*map(self._end_lost, tuple(self._running)))
+        self._has_parted = True
         self._say_farewell()
+        for grown in self._waiting:
+            grown.set()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_RELEASE)
         if self._keeper is not None:
@@ -232,18 +244,20 @@ class Gateway:
             raise StoreUnavailable("The store has lost this answer; it is being put back.") from None
 
     async def wait(self, owner: str, generation: str, after: Cursor, *, seconds: float) -> Page:
-        """Read what follows the cursor, waiting up to `seconds` for something to. Raises `NotFound`."""
+        """Read what follows the cursor, waiting up to `seconds`, or to the farewell, for something to. Raises `NotFound`."""
         grown = asyncio.Event()
         await self.read(owner, generation)
         stop = self.observe(generation, lambda _: grown.set())
+        self._waiting.add(grown)
         try:
             page = await self.read(owner, generation, after)
-            if not page.records and not page.ended and seconds > 0:
+            if not page.records and not page.ended and seconds > 0 and not self._has_parted:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(grown.wait(), seconds)
                 page = await self.read(owner, generation, after)
             return page
         finally:
+            self._waiting.discard(grown)
             stop()
 
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
@@ -264,9 +278,11 @@ class Gateway:
         return leave
 
     async def ended(self, owner: str, generation: str) -> None:
-        """Wait until the generation has its terminal event. Raises `NotFound`."""
+        """Wait until the generation has its terminal event. Raises `NotFound`, `Unavailable` (it will not be heard here)."""
         after = START
         while not (page := await self.wait(owner, generation, after, seconds=_LONG_WAIT)).ended:
+            if self._has_parted:
+                raise shutting_down()
             after = page.head
 
     def abandon(self, generation: str, *, grace: float) -> None:

@@ -115,6 +115,9 @@ class Reader:
         try:
             self._frames = [self._framer.greeting()]
             await self._catch_up()
+            if self._gateway.has_parted and not self._over.is_set():
+                # It came behind the goodbye, and what runs elsewhere would keep it until it is cut off.
+                self.leave()
             await self._wait_over(receive)
         finally:
             self._over.set()
