@@ -16,9 +16,9 @@ from dazi import sse
 from dazi.client.attempts import Patience
 from dazi.client.errors import Corrupted, NotAGateway, Unreachable
 from dazi.client.exchange import Open, Pause, Peer, Read
-from dazi.client.held import Told
+from dazi.client.held import Held, Told
 from dazi.client.reader import Over, Reader, Source
-from dazi.client.wire import Head, Request
+from dazi.client.wire import Damaged, Head, Request
 from dazi.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from dazi.events import Aborted, Done, Failed, Retract, Snapshot, Started, Text, crc32, utf16_length
 
@@ -28,6 +28,18 @@ TEXT = "".join(PIECES)
 STREAM = {"content-type": "text/event-stream; charset=utf-8", "dazi-generation": ID}
 JSON = {"content-type": "application/json"}
 PATIENCE = Patience(first_attempts=3, attempts=5, wait=1)
+
+
+def test_only_the_end_of_a_lost_log_is_taken_without_a_proof() -> None:
+    held = Held(is_whole=True)
+    held.take(Text("so far", 6))
+    for end in (Done("stop"), Aborted(), Failed("producer_lost", "gone", retryable=True)):
+        with pytest.raises(Damaged):
+            held.take(end)
+    with pytest.raises(Damaged):
+        held.take(Failed("store_lost", "lost", retryable=True, n=7, crc32=1))
+    held.take(Failed("store_lost", "lost", retryable=True))
+    assert held.answer.text == "so far"
 
 
 @dataclass

@@ -145,6 +145,18 @@ def test_a_loss_that_is_told_is_none_where_the_store_may_forget() -> None:
     assert kinds(forgetful()) == set()
 
 
+def unproved(code: str) -> Change:
+    event = {"type": "failed", "code": code}
+    return shows(0, slice(3, None), Shown(4.0, "2-4", event))
+
+
+def test_the_end_of_a_lost_log_has_no_proof_and_any_other_has() -> None:
+    for code, wanted in (("store_lost", set()), ("producer_lost", {"unproved"})):
+        history = forgetful()
+        unproved(code)(history)
+        assert kinds(history) == wanted
+
+
 def test_the_same_loss_is_seen_where_the_store_may_not() -> None:
     history = forgetful()
     history.faults.pop()

@@ -1,4 +1,6 @@
-"""The laws of `dazi.log`, which every backend keeps: subclass `LogContract` as a test class with a fixture `backend`."""
+"""The laws of `dazi.log`, which every backend keeps: subclass `LogContract`, or
+`ClockedLogContract`, as a test class with a fixture `backend`.
+"""
 
 from __future__ import annotations
 
@@ -63,13 +65,9 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One implementation: how to open an empty log of it, and which powers it has.
-
-    `expires`: its expiry can be driven by `open(ttl=…, clock=…)`.
-    """
+    """One implementation: how to open an empty log of it."""
 
     open: Callable[..., Awaitable[Log]]
-    expires: bool = True
 
 
 def draft(owner: str = "owner", key: str | None = None, fingerprint: str = "") -> Draft:
@@ -570,7 +568,9 @@ class LogContract:
         assert reported
         assert set(reported) == {broken}
 
-    # Expiring
+
+class ClockedLogContract(LogContract):
+    """The laws again, and those of expiring, for a log whose clock is told: `open(ttl=…, clock=…)`."""
 
     async def test_an_ended_log_is_kept_for_its_time_and_then_gone(self, backend: Backend) -> None:
         log, clock = await self._expiring(backend)
@@ -605,8 +605,6 @@ class LogContract:
         assert (await log.find("owner", "k")).generation == again.generation
 
     async def _expiring(self, backend: Backend) -> tuple[Log, Clock]:
-        if not backend.expires:
-            pytest.skip("this backend's clock is its own")
         clock = Clock()
         return await backend.open(ttl=10, clock=clock), clock
 

@@ -6,7 +6,7 @@ import pytest
 from tests.log.contract import (
     Backend,
     Clock,
-    LogContract,
+    ClockedLogContract,
     begin,
     covers_all,
     draft,
@@ -27,7 +27,7 @@ async def open_memory(**options: object) -> MemoryLog:
     return MemoryLog(**options)  # type: ignore[arg-type]  # the contract's own
 
 
-class TestMemoryLog(LogContract):
+class TestMemoryLog(ClockedLogContract):
     @pytest.fixture
     def backend(self) -> Backend:
         return Backend(open_memory)

@@ -82,14 +82,14 @@ async def opener(server: RedisServer) -> AsyncIterator[_Opener]:
 class TestRedisLog(LogContract):
     @pytest.fixture
     def backend(self, opener: _Opener) -> Backend:
-        return Backend(opener, expires=False)
+        return Backend(opener)
 
 
 class TestRedisCluster(LogContract):
     @pytest.fixture
     async def backend(self, cluster: list[RedisServer]) -> AsyncIterator[Backend]:
         opener = _Opener(f"redis+cluster://127.0.0.1:{cluster[0].port},127.0.0.1:{cluster[1].port}")
-        yield Backend(opener, expires=False)
+        yield Backend(opener)
         await opener.close()
 
 

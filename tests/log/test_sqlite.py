@@ -19,7 +19,7 @@ import pytest
 from tests.log.contract import (
     Backend,
     Clock,
-    LogContract,
+    ClockedLogContract,
     begin,
     covers_all,
     draft,
@@ -70,7 +70,7 @@ def backend(opened: Open) -> Backend:
     return Backend(open_sqlite)
 
 
-class TestSqliteLog(LogContract):
+class TestSqliteLog(ClockedLogContract):
     pass
 
 

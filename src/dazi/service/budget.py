@@ -8,6 +8,7 @@ was, and a cut answer never looks finished; a start that could not say anything 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
 from dazi.errors import GenerationError, Unavailable
 
@@ -15,6 +16,14 @@ from dazi.errors import GenerationError, Unavailable
 _BLOCK = 16_384
 # Seconds after which a refused client may ask again; answers take about as long.
 _RETRY = 5
+
+
+class Admission(Protocol):
+    """Who may start: asked before anything is made of a start, and not for one that is sent again."""
+
+    async def admit(self, owner: str) -> None:
+        """Let a start of this owner's in. Raises `RequestError`."""
+        ...
 
 
 class Budget:

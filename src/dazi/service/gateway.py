@@ -8,8 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
 
 from dazi.errors import Closed, ConfigError, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Answer, Started
@@ -30,11 +28,11 @@ from dazi.log import (
     Summary,
 )
 from dazi.service.batch import Batches
-from dazi.service.budget import Budget
+from dazi.service.budget import Admission, Budget
 from dazi.service.keeper import Keeper
 from dazi.service.refusals import not_found, same_request, shutting_down, store_unavailable, told
 from dazi.service.runner import LOST, Limits, Runner
-from dazi.service.telemetry import SILENT, Beginning, Telemetry
+from dazi.service.telemetry import SILENT, Presence, Telemetry
 from dazi.service.views import fold
 from dazi.upstream import Lifecycle, Prompt, Upstream
 
@@ -42,23 +40,6 @@ from dazi.upstream import Lifecycle, Prompt, Upstream
 _RELEASE = 5.0
 # Seconds of one wait for an end; only how often the waiting looks up from it.
 _LONG_WAIT = 60.0
-
-
-class Admission(Protocol):
-    """Who may start: asked before anything is made of a start, and not for one that is sent again."""
-
-    async def admit(self, owner: str) -> None:
-        """Let a start of this owner's in. Raises `RequestError`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """A generation that runs here: how it began, how many pieces have come, and how many read it."""
-
-    beginning: Beginning
-    pieces: int
-    readers: int
 
 
 class Gateway:

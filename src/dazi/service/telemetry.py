@@ -23,6 +23,15 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """A generation that runs here: how it began, how many pieces have come, and how many read it."""
+
+    beginning: Beginning
+    pieces: int
+    readers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """A generation that ran here, from its beginning to its end.
 
