@@ -42,6 +42,7 @@ from dazi.web.probe import Probes
 from dazi.web.readers import Readers
 from dazi.web.sessions import Sessions
 from dazi.web.tokens import Tokens
+from dazi.web.turnstile import Turnstile
 from dazi.wechat import WeChat
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
@@ -69,7 +70,7 @@ class App:
         self._wechat = _wechat_of(settings)
         sessions = Sessions(self._wechat, tokens, checks_referer=settings.wechat_referer)
         keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
-        desk = Desk(gateway, keys, doors, readers, metrics)
+        desk = Desk(gateway, keys, doors, readers, metrics, Turnstile())
         admin_keys = AdminKeys(settings.admin_key, is_guarded=is_guarded)
         admin = Admin(gateway, readers, metrics, ledger=ledger, shows_text=settings.admin_shows_text)
         grace = None if settings.grace == "keep" else settings.grace
@@ -83,6 +84,8 @@ class App:
             *_admin_routes(replace(desk, keys=admin_keys), admin),
         ]
         self._router = Router(routes, default=_nowhere(desk), redirect_slashes=False)
+        # Paths without parameters need no search, and each step of one would live as long as a stream does.
+        self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
         self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +94,8 @@ class App:
             case "http":
                 if not self.gateway.is_open:
                     await self._open()
-                await self._router(scope, receive, send)
+                path = scope["path"].removeprefix(scope.get("root_path", ""))
+                await self._fixed.get(path, self._router)(scope, receive, send)
             case "lifespan":
                 await self._live(receive, send)
             case _:
@@ -230,13 +234,13 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
 def _routes(desk: Desk, generations: Generations, completions: Completions) -> list[Route]:
     operations, probes = Operations(desk), Probes()
     paths = {
-        "/v1/generations": Endpoint(desk, {"POST": generations.start}),
+        "/v1/generations": Endpoint(desk, {"POST": generations.start}, is_heavy=True),
         "/v1/generations/abort": Endpoint(desk, {"POST": generations.abort_key}),
         "/v1/generations/erase": Endpoint(desk, {"POST": generations.erase}),
         "/v1/generations/{id}": Endpoint(desk, {"GET": generations.read}),
-        "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}),
+        "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}, is_heavy=True),
         "/v1/generations/{id}/abort": Endpoint(desk, {"POST": generations.abort}),
-        "/v1/chat/completions": Endpoint(desk, {"POST": completions.create}, tell=tell),
+        "/v1/chat/completions": Endpoint(desk, {"POST": completions.create}, is_heavy=True, tell=tell),
         "/v1/models": Endpoint(desk, {"GET": completions.models}, tell=tell),
         "/v1/models/{name:path}": Endpoint(desk, {"GET": completions.model}, tell=tell),
         "/v1/probe": Endpoint(desk, {"GET": probes.stream}),

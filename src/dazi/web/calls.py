@@ -26,6 +26,7 @@ from dazi.web.metrics import Metrics
 from dazi.web.options import wants_inband, wants_json
 from dazi.web.readers import Readers
 from dazi.web.replace import reader_of
+from dazi.web.turnstile import Turnstile
 
 logger = logging.getLogger("dazi.web")
 
@@ -86,6 +87,7 @@ class Desk:
     doors: Doors
     readers: Readers
     metrics: Metrics
+    turnstile: Turnstile
 
 
 def json_reply(status: int, value: object, headers: RawHeaders | None = None, *, encoding: Encoding = "ascii") -> Reply:
@@ -105,15 +107,23 @@ class Endpoint:
         desk: what every endpoint shares.
         handlers: by method.
         is_open: whether it can be called without a key.
+        is_heavy: whether a burst of its calls would hold up the streams, and has to pass the turnstile.
         tell: how errors are told, where it is not our way.
     """
 
     def __init__(
-        self, desk: Desk, handlers: Mapping[str, Handler], *, is_open: bool = False, tell: Teller | None = None
+        self,
+        desk: Desk,
+        handlers: Mapping[str, Handler],
+        *,
+        is_open: bool = False,
+        is_heavy: bool = False,
+        tell: Teller | None = None,
     ) -> None:
         self._desk = desk
         self._handlers = handlers
         self._is_open = is_open
+        self._is_heavy = is_heavy
         self._tell = tell
 
     @property
@@ -123,6 +133,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
+        if self._is_heavy and not self._desk.turnstile.is_free:
+            await self._desk.turnstile.wait()
         headers, query = Headers(scope=scope), QueryParams(scope["query_string"])
         cors: RawHeaders = []
         try:

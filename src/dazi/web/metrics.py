@@ -8,6 +8,8 @@ those of all (`PROMETHEUS_MULTIPROC_DIR`, which the supervisor sets).
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -34,6 +36,20 @@ _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 Attached = Literal["started", "continued", "snapshot", "ended", "gone"]
 # Why a reader went: it had everything, was asked to attach again, left by itself, took nothing, or failed.
 Left = Literal["finished", "reconnect", "gone", "stalled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class _OfModel:
+    """The numbers of one model."""
+
+    started: Counter
+    pieces: Counter
+    characters: Counter
+    prompt_tokens: Counter
+    completion_tokens: Counter
+    first_token: Histogram
+    gap: Histogram
+    length: Histogram
 
 
 class Metrics:
@@ -103,26 +119,42 @@ class Metrics:
             registry=registry,
         )
 
+        # To find a child by its labels costs as much as to count, so those of each model are found once.
+        self._of_model = cache(self._find_of_model)
+
+    def _find_of_model(self, label: str) -> _OfModel:
+        return _OfModel(
+            started=self._started.labels(label),
+            pieces=self._pieces.labels(label),
+            characters=self._characters.labels(label),
+            prompt_tokens=self._tokens.labels(label, "prompt"),
+            completion_tokens=self._tokens.labels(label, "completion"),
+            first_token=self._first_token.labels(label),
+            gap=self._gap.labels(label),
+            length=self._length.labels(label),
+        )
+
     def began(self, beginning: Beginning) -> None:
         """Count a generation that runs."""
-        self._started.labels(self._label(beginning.model)).inc()
+        self._of_model(self._label(beginning.model)).started.inc()
         self._running.inc()
 
     def ended(self, story: Story) -> None:
         """Count one that has run."""
         model = self._label(story.beginning.model)
+        numbers = self._of_model(model)
         self._running.dec()
         self._ended.labels(model, story.status, story.code if story.status == "failed" else "").inc()
-        self._pieces.labels(model).inc(story.pieces)
-        self._characters.labels(model).inc(story.characters)
-        self._length.labels(model).observe(story.seconds)
+        numbers.pieces.inc(story.pieces)
+        numbers.characters.inc(story.characters)
+        numbers.length.observe(story.seconds)
         if story.first_token is not None:
-            self._first_token.labels(model).observe(story.first_token)
+            numbers.first_token.observe(story.first_token)
         if story.gap is not None:
-            self._gap.labels(model).observe(story.gap)
+            numbers.gap.observe(story.gap)
         if story.usage is not None:
-            self._tokens.labels(model, "prompt").inc(story.usage.prompt_tokens)
-            self._tokens.labels(model, "completion").inc(story.usage.completion_tokens)
+            numbers.prompt_tokens.inc(story.usage.prompt_tokens)
+            numbers.completion_tokens.inc(story.usage.completion_tokens)
 
     def asked(self, outcome: Outcome) -> None:
         """Count one asking of an upstream. Its labels are the operator's own words."""

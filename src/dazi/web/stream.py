@@ -64,16 +64,17 @@ class Reader:
         "_gateway",
         "_has_end",
         "_is_chunked",
+        "_is_over",
         "_keeps_alive",
         "_leaving",
         "_lost",
-        "_over",
         "_position",
         "_pump",
         "_pumping",
         "_quiet",
         "_readers",
         "_send",
+        "_told_over",
     )
 
     def __init__(self, gateway: Gateway, course: Course, send: Send, readers: Readers) -> None:
@@ -92,8 +93,9 @@ class Reader:
         self._frames: list[bytes] = []
         # The terminal event is among what was taken.
         self._has_end = False
-        # Set once the last byte was handed over, or the client has gone.
-        self._over = asyncio.Event()
+        # The last byte was handed over, or the client has gone; and who waits for that, where uvicorn does not tell.
+        self._is_over = False
+        self._told_over: asyncio.Event | None = None
         # While the pump is at work it alone writes; what comes meanwhile is only noted, as `_behind`.
         self._pumping = False
         self._behind = False
@@ -115,12 +117,12 @@ class Reader:
         try:
             self._frames = [self._framer.greeting()]
             await self._catch_up()
-            if self._gateway.has_parted and not self._over.is_set():
+            if self._gateway.has_parted and not self._is_over:
                 # It came behind the goodbye, and what runs elsewhere would keep it until it is cut off.
                 self.leave()
             await self._wait_over(receive)
         finally:
-            self._over.set()
+            self._finish()
             self._readers.discard(self)
             stop()
             if self._pump is not None:
@@ -193,9 +195,7 @@ class Reader:
     def _can_write(self) -> bool:
         """Whether a write now neither suspends nor comes between the pump's."""
         cycle = self._cycle
-        return not (
-            cycle is None or self._pumping or cycle.flow.write_paused or cycle.disconnected or self._over.is_set()
-        )
+        return not (cycle is None or self._pumping or cycle.flow.write_paused or cycle.disconnected or self._is_over)
 
     def _farewell(self) -> tuple[bytes, ...]:
         return (self._framer.frame(Reconnect()),) if self._leaving and not self._has_end else ()
@@ -215,7 +215,7 @@ class Reader:
             sending.send(None)  # type: ignore[attr-defined]  # uvicorn's `send` is a coroutine function
         except StopIteration:
             if ends:
-                self._over.set()
+                self._finish()
         except Exception as error:  # noqa: BLE001  # the turn, or the tick, is not this reader's alone
             self._fail(error)
         else:
@@ -230,7 +230,7 @@ class Reader:
 
     def _wake(self) -> None:
         self._behind = True
-        if not self._pumping and not self._over.is_set():
+        if not self._pumping and not self._is_over:
             self._pumping = True
             self._pump = asyncio.create_task(self._catch_up(), name=f"dazi reader of {self._course.generation}")
 
@@ -238,7 +238,7 @@ class Reader:
         """Send from the log until there is nothing more in it."""
         self._pumping = self._behind = True
         try:
-            while self._behind and not self._over.is_set():
+            while self._behind and not self._is_over:
                 self._behind = False
                 taken = self._taken()
                 missed = () if self._leaving else await self._read()
@@ -287,7 +287,7 @@ class Reader:
                 await self._send(message)
         self._quiet = 0
         if ends:
-            self._over.set()
+            self._finish()
 
     def _fail(self, error: Exception) -> None:
         """Tell of a fault in this reader, and let no other feel it."""
@@ -297,7 +297,7 @@ class Reader:
     def _drop(self, why: Left) -> None:
         """Cut the connection: what is not taken can only be thrown away. The client may attach again."""
         self._lost = why
-        self._over.set()
+        self._finish()
         if self._cycle is not None:
             self._cycle.transport.abort()
 
@@ -307,7 +307,13 @@ class Reader:
             # uvicorn tells the end of the response as a disconnect, too: one wait, and no further task, for both.
             await disconnection(receive)
             return
-        waits = [asyncio.create_task(disconnection(receive)), asyncio.create_task(self._wait_event())]
+        self._told_over = asyncio.Event()
+        if self._is_over:
+            return
+        waits: list[asyncio.Task[object]] = [
+            asyncio.create_task(disconnection(receive)),
+            asyncio.create_task(self._told_over.wait()),
+        ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -315,8 +321,10 @@ class Reader:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _wait_event(self) -> None:
-        await self._over.wait()
+    def _finish(self) -> None:
+        self._is_over = True
+        if self._told_over is not None:
+            self._told_over.set()
 
 
 def _uvicorn_cycle(send: Send) -> RequestResponseCycle | None:
