@@ -56,6 +56,23 @@ async def test_a_user_logs_in_and_has_generations_that_nobody_else_sees(
     assert (await served.client.get(path, headers=again)).status_code == 200
 
 
+async def test_an_upstream_hears_who_asks_and_shows_it_to_nobody(
+    serve: Serve, puppet: Puppet, fake: FakeWeChat, settings: Settings
+) -> None:
+    key = "a-key-of-a-server-123"
+    served = await serve({"m": puppet}, settings=replace(settings, api_keys=(key,)))
+    anna = await log_in(served, fake.mint("anna"))
+    await served.client.post("/v1/generations", json=HELLO, headers={**anna, **JSON})
+    asker = (await puppet.play()).prompt.asker
+    assert asker.owner.startswith("wx:")
+    assert (asker.appid, asker.openid[:1]) == (APP, "o")
+    assert asker.openid not in repr(asker)
+    await served.client.post("/v1/generations", json=HELLO, headers={"Authorization": f"Bearer {key}", **JSON})
+    asker = (await puppet.play()).prompt.asker
+    assert asker.owner.startswith("key:")
+    assert (asker.appid, asker.openid) == ("", "")
+
+
 async def test_a_token_is_good_at_another_node(
     serve: Serve, puppet: Puppet, fake: FakeWeChat, settings: Settings
 ) -> None:

@@ -20,18 +20,31 @@ from dazi.events import Usage
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: the `owner` of the generation, and the user's `appid` and `openid` where a mini program's session says them."""
+
+    owner: str
+    appid: str = field(default="", repr=False)
+    openid: str = field(default="", repr=False)
+
+
+NOBODY = Asker("")
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What to answer: the messages and options of an OpenAI chat request, checked for shape and otherwise untouched.
 
     `options` holds every other field that was given (`temperature`, `max_tokens`, `tools`, …), under its own name.
     `said` is what another upstream has said of the answer already, to be gone on from exactly; only those get one that
-    can (`Continues`).
+    can (`Continues`). `asker` is who asks.
     """
 
     model: str
     messages: Sequence[Mapping[str, Any]]  # Any: message shapes are the dialect's, passed through
     options: Mapping[str, Any] = field(default_factory=dict)  # Any: option values are the dialect's, passed through
     said: str = ""
+    asker: Asker = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

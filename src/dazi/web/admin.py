@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from dazi.errors import Forbidden, InvalidRequest
 from dazi.service import Gateway
 from dazi.service.telemetry import Beginning, Story
+from dazi.upstream import Asker
 from dazi.web.calls import Call, Reply, json_reply
 from dazi.web.chat import page_file
 from dazi.web.guard import Keys
@@ -48,7 +49,7 @@ class AdminKeys(Keys):
         super().__init__((key,) if key else ())
         self._is_closed = is_guarded and not key
 
-    def owner_of(self, headers: Headers) -> str:
+    def asker_of(self, headers: Headers) -> Asker:
         """Check the key. Raises `Unauthorized`, `Forbidden`."""
         if self._is_closed:
             raise Forbidden(
@@ -56,7 +57,7 @@ class AdminKeys(Keys):
                 remedy="Set DAZI_ADMIN_KEY, and send it as Authorization: Bearer <key>.",
                 code="admin_closed",
             )
-        return super().owner_of(headers)
+        return super().asker_of(headers)
 
 
 class Ledger:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from dazi.errors import DaziError, NotFound, RequestError, TooMany
 from dazi.events import Problem
 from dazi.service import Gateway
+from dazi.upstream import NOBODY, Asker
 from dazi.web.course import Course
 from dazi.web.frames import Encoding, framer_of, write_json
 from dazi.web.guard import Doors, Keys, preflight
@@ -52,13 +53,18 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as its handler sees it. `owner` is "" where the path needs none."""
+    """A request as its handler sees it. `asker` is nobody where the path needs none."""
 
     scope: Scope
     headers: Headers
     query: QueryParams
     receive: Receive
-    owner: str
+    asker: Asker
+
+    @property
+    def owner(self) -> str:
+        """Whose generations it may see."""
+        return self.asker.owner
 
     @property
     def generation(self) -> str:
@@ -172,8 +178,8 @@ class Endpoint:
                 code="method_not_allowed",
                 status=405,
             )
-        owner = "" if self._is_open else self._desk.keys.owner_of(headers)
-        return await handler(Call(scope, headers, query, receive, owner))
+        asker = NOBODY if self._is_open else self._desk.keys.asker_of(headers)
+        return await handler(Call(scope, headers, query, receive, asker))
 
     def _refusal(self, error: RequestError, headers: Headers, query: QueryParams) -> Reply:
         reply = self._tell(error) if self._tell else _problem_reply(error, headers, query)

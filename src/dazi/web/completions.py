@@ -41,7 +41,7 @@ class Completions:
         """Answer a chat, streamed or whole."""
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
-        start = read_start(body, default_model=self._gateway.models[0])
+        start = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
         request = decode(body, ChatRequest)
         opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=start.fingerprint)
         if not request.stream:

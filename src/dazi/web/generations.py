@@ -42,7 +42,7 @@ class Generations:
         options = read_options(call.query, call.headers, known=START_OPTIONS, coalesce=self._coalesce)
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
-        request = read_start(body, default_model=self._gateway.models[0])
+        request = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
         opened = await self._gateway.start(call.owner, request.prompt, key=key, fingerprint=request.fingerprint)
         if wants_json(call.headers):
             return await self._accepted(call, opened.generation)

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from dazi.errors import ConfigError, Forbidden, Unauthorized
+from dazi.upstream import Asker
 from dazi.web.tokens import Tokens
 
 LOCAL_OWNER = "local"
@@ -54,23 +55,31 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._owners) or bool(self._tokens)
 
-    def owner_of(self, headers: Headers) -> str:
+    def asker_of(self, headers: Headers) -> Asker:
         """Tell whose request this is. Raises `Unauthorized`."""
         if not self:
-            return LOCAL_OWNER
+            return Asker(LOCAL_OWNER)
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self.owner_of_key(key.strip())
-        return self._owner_of_cookie(headers.get("cookie", ""))
+            return self._asker_of_key(key.strip())
+        return Asker(self._owner_of_cookie(headers.get("cookie", "")))
+
+    def owner_of(self, headers: Headers) -> str:
+        """Tell whose generations this request may see. Raises `Unauthorized`."""
+        return self.asker_of(headers).owner
 
     def owner_of_key(self, key: str) -> str:
         """Tell whose key, or token, this is. Raises `Unauthorized`."""
+        return self._asker_of_key(key).owner
+
+    def _asker_of_key(self, key: str) -> Asker:
         if self._tokens and key.count(".") == 2:
-            return self._tokens.verify(key).owner
+            session = self._tokens.verify(key)
+            return Asker(session.owner, session.appid, session.openid)
         owner = self._owners.get(hashlib.sha256(key.encode()).digest())
         if owner is None:
             raise Unauthorized("This API key is not known.", remedy="Use one of the gateway's DAZI_API_KEYS.")
-        return owner
+        return Asker(owner)
 
     def cookie_for(self, owner: str) -> str:
         """Make a cookie's value, which proves `owner` for `COOKIE_SECONDS` and does not hold the key."""

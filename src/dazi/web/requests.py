@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from dazi.errors import InvalidRequest
-from dazi.upstream import Prompt
+from dazi.upstream import NOBODY, Asker, Prompt
 
 # Seconds for a body to arrive. Eight megabytes in half a minute is a slow phone's uplink.
 BODY_TIMEOUT = 30.0
@@ -81,14 +81,14 @@ class Start:
     fingerprint: str
 
 
-def read_start(body: bytes, *, default_model: str) -> Start:
+def read_start(body: bytes, *, default_model: str, asker: Asker = NOBODY) -> Start:
     """Check the body of a start. Raises `InvalidRequest`."""
     request = decode(body, ChatRequest)
     for index, message in enumerate(request.messages):
         _check_message(message, index)
     fields: Mapping[str, Any] = msgspec.to_builtins(request)
     options = {name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None}
-    prompt = Prompt(request.model or default_model, request.messages, options)
+    prompt = Prompt(request.model or default_model, request.messages, options, asker=asker)
     return Start(prompt, hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest())
 
 
