@@ -323,6 +323,27 @@ class LogContract:
             await log.end(opened.generation, Done("stop"))
         assert await whole(log, opened) == ended
 
+    @pytest.mark.parametrize(("position", "epoch"), [(1, 0), (3, 0), (0, 0), (-1, 0), (2, 1), (2, -1)])
+    async def test_an_end_that_does_not_continue_is_refused_and_leaves_nothing(
+        self, backend: Backend, position: int, epoch: int
+    ) -> None:
+        log = await backend.open()
+        opened = await begin(log)
+        await write(log, opened, texts("a"))
+        before = await whole(log, opened)
+        seen: list[Record] = []
+        log.observe(opened.generation, seen.append)
+        after = Cursor(opened.epoch + epoch, position)
+        with pytest.raises(OutOfOrder) as caught:
+            await log.end(opened.generation, Done("stop"), after=after)
+        assert (caught.value.expected, caught.value.got) == (f"{opened.epoch}-2", f"{after.epoch}-{after.position}")
+        assert await whole(log, opened) == before
+        assert seen == []
+        record = await log.end(opened.generation, Done("stop"), after=before.head)
+        assert (record.previous, record.position) == (2, 3)
+        with pytest.raises(Closed):
+            await log.end(opened.generation, Done("stop"), after=before.head)
+
     async def test_of_many_ends_at_once_the_first_wins(self, backend: Backend) -> None:
         log = await backend.open()
         opened = await begin(log)

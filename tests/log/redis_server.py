@@ -73,6 +73,12 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    def cut(self, mark: bytes) -> None:
+        """Take what the append-only file has from the last `mark` on; for a server that was killed."""
+        file = max(self.folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime)
+        said = file.read_bytes()
+        file.write_bytes(said[: said.rindex(mark)])
+
     def ask(self, *command: str) -> str:
         """Send one command on a connection of its own; "" when there is no answer."""
         words = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)

@@ -344,6 +344,36 @@ async def test_a_writer_that_slept_through_its_lease_is_fenced_off(server: Redis
         assert isinstance(await outcome(sleeper.restore(it, texts("late"), epoch=1)), Closed)
 
 
+async def test_a_log_whose_lease_was_deleted_is_ended_all_the_same(server: RedisServer) -> None:
+    async with nodes(server.url, lease=0.2) as (writer, other):
+        dead, lives, done = [await begin(writer) for _ in range(3)]
+        await write(writer, dead, texts("kept"))
+        await writer.end(done.generation, Done("stop"))
+
+        async def is_swept() -> bool:
+            for shard in range(16):
+                server.ask("DEL", f"{writer._places.prefix}:{{{shard}}}:leases")
+            assert await writer.renew({lives.generation: 1}) == frozenset()
+            swept = await other.sweep()
+            assert swept in {(), (dead.generation,)}
+            return bool(swept)
+
+        await comes_true(is_swept)
+        page = await whole(other, dead)
+        assert isinstance(page.end, Failed)
+        assert (page.end.code, page.end.n, page.head.epoch) == ("producer_lost", 4, 2)
+        assert await write(writer, lives, texts("a")) == 2
+
+
+async def test_a_log_that_nothing_but_its_lease_tells_of_is_ended_all_the_same(server: RedisServer) -> None:
+    async with nodes(server.url, lease=0.05) as (writer, other):
+        opened = await begin(writer)
+        base = f"{writer._places.prefix}:{{{int(opened.generation[-1], 16)}}}"
+        server.ask("DEL", f"{base}:expiry", f"{base}:shelf")
+        await comes_true(other.sweep)
+        assert (await whole(other, opened)).ended
+
+
 async def test_a_lease_that_is_renewed_holds(server: RedisServer) -> None:
     async with nodes(server.url, lease=0.2) as (writer, other):
         opened = await begin(writer)
@@ -571,9 +601,7 @@ def test_redis_does_the_half_of_a_script_that_it_lost_at_its_second_start() -> N
 def _lose_tail(server: RedisServer, mark: bytes) -> None:
     """Kill Redis, take what its file has from the last `mark` on, and start it again."""
     server.kill()
-    file = max(server.folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime)
-    said = file.read_bytes()
-    file.write_bytes(said[: said.rindex(mark)])
+    server.cut(mark)
     server.start()
 
 

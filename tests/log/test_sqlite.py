@@ -255,6 +255,17 @@ async def test_a_writer_of_another_epoch_is_refused(opened: Open) -> None:
         await log.append(one.generation, texts("a"), previous=1, epoch=one.epoch + 1)
 
 
+@pytest.mark.parametrize("change", ["renewed = 1e12", "renewed = -1e12", "lease = 0"])
+async def test_a_lease_that_somebody_took_away_is_none(opened: Open, tmp_path: Path, change: str) -> None:
+    clock = Clock()
+    log = await opened(clock=clock, lease=8)
+    one, held = await begin(log), await begin(log)
+    sql(tmp_path / "log.db", f"UPDATE log SET {change} WHERE generation = ?", one.generation)  # noqa: S608  # our own words
+    clock.now += 1
+    assert await log.sweep() == (one.generation,)
+    assert await log.renew({held.generation: held.epoch}) == frozenset()
+
+
 async def test_another_boot_ends_every_lease(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     log = await opened(clock=clock, lease=1000)
@@ -536,6 +547,33 @@ class Child:
     async def kill(self) -> None:
         self.process.kill()
         await self.process.wait()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_process_stopped_in_mid_commit_is_told_of_and_hinders_no_reader(
+    opened: Open, child: Child, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    monkeypatch.setattr(file, "_BUSY", 0.3)
+    log = await opened()
+    one = await begin(log)
+    await write(log, one, texts("a"))
+    assert await child.tell("commit") == "committing"
+    child.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(StoreUnavailable, match="is locked by another program"):
+        await write(log, one, texts("ab"), previous=2)
+    # From then on nobody waits long to be told.
+    monkeypatch.setattr(file, "_BUSY", 600)
+    for call in (begin(log), log.renew({one.generation: 1}), write(log, one, texts("ab"), previous=2)):
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(call, 10)
+    assert said((await asyncio.wait_for(whole(log, one), 10)).records) == "a"
+    if dies:
+        await child.kill()
+    else:
+        child.process.send_signal(signal.SIGCONT)
+        assert await child.tell("go on") == "committed"
+    assert await write(log, one, texts("ab"), previous=2) == 3
+    assert (await log.list())[0].model == ("m" if dies else "changed")
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.log.contract import covers_all, fold, proves_itself
+from tests.log.redis_server import redis_server
 from tests.puppet import Puppet, Scripted
 from tests.waiting import until
 
@@ -25,6 +27,7 @@ from dazi.errors import (
 from dazi.events import Aborted, Done, End, Failed, Piece, Text
 from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record
 from dazi.log.memory import MemoryLog, _Generation
+from dazi.log.redis import RedisLog
 from dazi.log.sqlite import SqliteLog
 from dazi.service import Gateway, Limits
 from dazi.upstream import Finish, Prompt, Sink, Upstream
@@ -80,9 +83,9 @@ class SlowLog:
             self.store.swallows_answers = False
             raise StoreUnavailable("The answer was lost.")
 
-    async def end(self, generation: str, end: End) -> Record:
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
         await self._reach()
-        return await self.store.memory.end(generation, end)
+        return await self.store.memory.end(generation, end, after=after)
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         await self._reach()
@@ -478,6 +481,45 @@ async def test_what_the_store_forgot_is_restored_at_the_same_positions(
     assert said(page) == "abcd"
     assert proves_itself(page.records)
     assert (await gateway.start("me", PROMPT, key="k", fingerprint="f")).generation == opened.generation
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+async def test_an_end_never_closes_less_than_was_stored(node: Node, store: Store, puppet: Puppet, keep: int) -> None:
+    log = ForgetfulLog(store)
+    gateway = node(log=log)
+    opened = await gateway.start("me", PROMPT)
+    play = await puppet.play()
+    play.say("a", "b", "c")
+    await until(lambda: gateway._running[opened.generation].stored == 4)
+    log.forget(opened.generation, keep)
+    play.finish()
+    await until(lambda: gateway.running == 0)
+    page = await gateway.read("me", opened.generation)
+    assert (said(page), type(page.end)) == ("abc", Done)
+    assert proves_itself(page.records)
+
+
+async def test_an_end_under_way_while_redis_loses_the_tail_comes_after_what_is_put_back(puppet: Puppet) -> None:
+    with redis_server(append_only="always") as server:
+        gateway = Gateway(RedisLog.from_url(server.url), {"m": puppet}, limits=Limits(window=0.002))
+        opened = await gateway.start("me", PROMPT)
+        play = await puppet.play()
+        for count, piece in enumerate("abc"):
+            play.say(piece)
+            await until(partial(_has_stored, gateway, opened, count + 2))
+        server.kill()
+        server.cut(b"MULTI")
+        play.finish()
+        await asyncio.to_thread(server.start)
+        await until(lambda: gateway.running == 0)
+        page = await gateway.read("me", opened.generation)
+        await gateway.close()
+    assert (said(page), type(page.end)) == ("abc", Done)
+    assert (page.head.position, page.end and page.end.n) == (5, 3)
+
+
+def _has_stored(gateway: Gateway, opened: Opened, position: int) -> bool:
+    return gateway._running[opened.generation].stored == position
 
 
 @pytest.mark.parametrize("keep", [0, 2])

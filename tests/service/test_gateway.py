@@ -35,8 +35,8 @@ class Unhurried(MemoryLog):
     async def find(self, owner: str, key: str) -> Opened:
         return await self._slowly(super().find(owner, key))
 
-    async def end(self, generation: str, end: End) -> Record:
-        return await self._slowly(super().end(generation, end))
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        return await self._slowly(super().end(generation, end, after=after))
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         return await self._slowly(super().read(generation, after))
@@ -713,6 +713,70 @@ async def test_while_closing_starts_are_refused_but_keys_attach_and_aborts_work(
     assert isinstance((await gateway.abort("me", opened.generation)).event, Aborted)
     await asyncio.wait_for(closing, 5)
     assert play.released.is_set()
+
+
+class Hesitant(MemoryLog):
+    """A log that makes nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.may_create = asyncio.Event()
+
+    async def create(self, draft: Draft) -> Opened:
+        self.asked.set()
+        await self.may_create.wait()
+        return await super().create(draft)
+
+
+async def test_a_start_that_was_let_in_before_the_goodbye_is_finished_by_the_drain() -> None:
+    log = Hesitant()
+    gateway = Gateway(log, {"m": Scripted("whole")})
+    starting = asyncio.create_task(gateway.start("me", PROMPT))
+    await log.asked.wait()
+    closing = asyncio.create_task(gateway.close(drain=60))
+    await until(lambda: gateway.is_closing)
+    log.may_create.set()
+    opened = await asyncio.wait_for(starting, 5)
+    await asyncio.wait_for(closing, 5)
+    page = await gateway.read("me", opened.generation)
+    assert (said(page), type(page.end)) == ("whole", Done)
+
+
+async def test_a_start_in_a_goodbye_that_does_not_wait_is_refused_and_runs_nothing(puppet: Puppet) -> None:
+    log = Hesitant()
+    gateway = Gateway(log, {"m": puppet})
+    starting = asyncio.create_task(gateway.start("me", PROMPT))
+    await log.asked.wait()
+    await asyncio.wait_for(gateway.close(), 5)
+    log.may_create.set()
+    with pytest.raises(Unavailable) as caught:
+        await asyncio.wait_for(starting, 5)
+    assert caught.value.code == "shutting_down"
+    assert (puppet.asked, gateway.running) == (0, 0)
+    assert [one.status for one in await log.list()] == ["failed"]
+
+
+async def test_a_start_that_waits_for_admission_as_the_goodbye_comes_creates_nothing(puppet: Puppet) -> None:
+    class Porter:
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+            self.opens = asyncio.Event()
+
+        async def admit(self, _owner: str) -> None:
+            self.asked.set()
+            await self.opens.wait()
+
+    log, porter = MemoryLog(), Porter()
+    gateway = Gateway(log, {"m": puppet}, admission=porter)
+    starting = asyncio.create_task(gateway.start("me", PROMPT))
+    await porter.asked.wait()
+    await asyncio.wait_for(gateway.close(drain=60), 5)
+    porter.opens.set()
+    with pytest.raises(Unavailable) as caught:
+        await asyncio.wait_for(starting, 5)
+    assert caught.value.code == "shutting_down"
+    assert await log.list() == ()
 
 
 async def test_the_farewell_is_called_before_anything_is_waited_for(gateway: Gateway, puppet: Puppet) -> None:

@@ -4,7 +4,8 @@ Laws, which every backend's contract suite checks:
 
 - positions start at 1 (`started`) and have no gaps; every reader sees the same events in the same order;
 - an append is checked and stored in one step, all or nothing: the log is open, `previous` is its last position and
-  `epoch` is the writer's; the first terminal event ends it, and a later append or end raises `Closed`;
+  `epoch` is the writer's; the first terminal event ends it, and a later append or end raises `Closed`; an end by the writer is
+  checked as an append is, so that it never closes less than it was told is stored;
 - stored before shown: an observer hears of a record only once it is as durable as this log makes anything;
 - lossless coalescing: a read may hand neighbouring pieces of text as one record that covers several positions;
 - what was retracted is never read again: a cursor before a retraction does not match, and the reading starts over;
@@ -103,8 +104,11 @@ class Log(Protocol):
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         ...
 
-    async def end(self, generation: str, end: End) -> Record:
-        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`; with `after`, only where that is the last record.
+
+        Raises `Closed` (another was first), `OutOfOrder`, `Unknown`.
+        """
         ...
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
@@ -158,8 +162,8 @@ class Leases(Protocol):
 class Restores(Protocol):
     """The power of a log whose store may forget what it took, and whose writers so hold all of it until the end.
 
-    A writer that finds its log gone (`Unknown`), or ending before what was taken (`OutOfOrder`), restores it and goes on; one
-    whose model is silent asks now and then whether it is.
+    A writer that finds its log gone (`Unknown`), or ending before what was taken (`OutOfOrder`), restores it and goes on, or
+    ends it; one whose model is silent asks now and then whether it is.
     """
 
     async def forgotten(self, stored: Mapping[str, int]) -> frozenset[str]:

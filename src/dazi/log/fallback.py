@@ -84,9 +84,9 @@ class FallbackLog:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         await self._of(generation).append(generation, pieces, previous=previous, epoch=epoch)
 
-    async def end(self, generation: str, end: End) -> Record:
-        """Store the terminal event. Raises `Closed`, `Unknown`."""
-        return await self._of(generation).end(generation, end)
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        """Store the terminal event. Raises `Closed`, `OutOfOrder`, `Unknown`."""
+        return await self._of(generation).end(generation, end, after=after)
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""

@@ -267,11 +267,11 @@ class MemoryLog:
         self._bytes += size
         log.show(log.store(piece))
 
-    async def end(self, generation: str, end: End) -> Record:
-        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         log = self._find(generation)
-        if log.end is not None:
-            raise Closed(generation)
+        epoch, position = after or (_EPOCH, log.position)
+        self._check(generation, position, epoch)
         log.end, log.ended_at = log.stamp(end), self._clock()
         self._ended[generation] = None
         record = log.store(log.end)

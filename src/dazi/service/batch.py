@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from dazi.errors import Closed, LogError, OutOfOrder, StoreUnavailable, Unknown
-from dazi.events import Piece
-from dazi.log import Draft, Log, Opened, Restores
+from dazi.events import End, Piece
+from dazi.log import Cursor, Draft, Log, Opened, Record, Restores
 from dazi.service.telemetry import SILENT, Telemetry
 
 logger = logging.getLogger("dazi.service")
@@ -145,6 +145,21 @@ class Batch:
         if self.refusal is not None:
             raise self.refusal
 
+    async def end(self, end: End) -> Record:
+        """End the log after everything that was stored, which is put back first where the store has forgotten it.
+
+        Raises `Closed`, `OutOfOrder`, `Unknown`, `StoreUnavailable`.
+        """
+        if isinstance(self.refusal, StoreUnavailable):
+            # Patience was long enough for both, and where the last append got to is not known.
+            return await self._log.end(self._generation, end)
+        after = Cursor(self._epoch, self._position)
+
+        async def attempt() -> Record:
+            return await self._whole(lambda: self._log.end(self._generation, end, after=after))
+
+        return await persist(attempt, seconds=self._batches.patience)
+
     async def _store(self) -> None:
         pieces = tuple(self._pieces)
         self._pieces.clear()
@@ -188,29 +203,34 @@ class Batch:
     async def _append(self, pieces: tuple[Piece, ...]) -> None:
         # Whether an earlier attempt may have been stored, though it raised.
         in_doubt = False
+        previous = self._position
+
+        def append() -> Awaitable[None]:
+            return self._log.append(self._generation, pieces, previous=previous, epoch=self._epoch)
 
         async def attempt() -> None:
             nonlocal in_doubt
             try:
-                await self._append_once(pieces)
+                await self._whole(append)
             except StoreUnavailable:
                 in_doubt = True
                 raise
             except OutOfOrder as error:
                 # Only this writer appends under its epoch, so what stands there is its own earlier attempt.
-                if not in_doubt or error.expected != f"{self._epoch}-{self._position + len(pieces)}":
+                if not in_doubt or error.expected != f"{self._epoch}-{previous + len(pieces)}":
                     raise
 
         await persist(attempt, seconds=self._batches.patience)
 
-    async def _append_once(self, pieces: tuple[Piece, ...]) -> None:
+    async def _whole(self, write: Callable[[], Awaitable[_T]]) -> _T:
+        """Write; where the store has forgotten what it took, put that back and write again."""
         try:
-            await self._log.append(self._generation, pieces, previous=self._position, epoch=self._epoch)
+            return await write()
         except (Unknown, OutOfOrder) as error:
             if self._restores is None or not self._has_lost(error):
                 raise
             await self._restores.restore(self._draft, tuple(self._stored), epoch=self._epoch)
-            await self._log.append(self._generation, pieces, previous=self._position, epoch=self._epoch)
+            return await write()
 
     def _has_lost(self, error: Unknown | OutOfOrder) -> bool:
         """Whether the store has forgotten what it took, and nobody else has taken over."""

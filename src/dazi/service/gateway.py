@@ -77,13 +77,15 @@ class Gateway:
         )
         self._budget = Budget(per_owner=self._limits.owner_characters, total=self._limits.total_characters)
         self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
-        # How many logs are being made now: each is a generation that will run in a moment.
-        self._creating = 0
+        # One for each log that is being made now: a generation that will run in a moment.
+        self._starts: set[asyncio.Future[None]] = set()
         # How many read each generation now.
         self._readers: Counter[str] = Counter()
         self._farewells: list[Callable[[], None]] = []
         self._is_open = False
         self._closing = False
+        # Set while a goodbye waits for what runs: what was let in before it may begin to run still.
+        self._is_draining = False
         # Set with the last farewell: whoever comes or waits now is asked to go elsewhere.
         self._has_parted = False
         # Those who wait for something to be said.
@@ -136,9 +138,11 @@ class Gateway:
         What is cut off ends `failed` with `producer_lost`. Idempotent; a second call with a shorter drain wins.
         """
         self._closing = True
-        if drain and self._tasks:
+        self._is_draining = drain > 0
+        if self._is_draining and self._to_drain():
             self._say_farewell()
-            await asyncio.wait(self._tasks.values(), timeout=drain)
+            await self._drain(drain)
+        self._is_draining = False
         # Before the farewell: a reader that hears the end need not come back, to find nobody here.
         await asyncio.gather(*map(self._end_lost, tuple(self._running)))
         self._has_parted = True
@@ -153,10 +157,19 @@ class Gateway:
             if isinstance(part, Lifecycle):
                 await part.close()
 
+    async def _drain(self, seconds: float) -> None:
+        """Wait until nothing runs, nor is about to, or another goodbye has no patience."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._is_draining and (waited := self._to_drain()) and (left := until - loop.time()) > 0:
+            await asyncio.wait(waited, timeout=left)
+
+    def _to_drain(self) -> Sequence[asyncio.Future[None]]:
+        return (*self._starts, *self._tasks.values())
+
     async def check(self) -> None:
         """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
-        if self._closing:
-            raise shutting_down()
+        self._check_future()
         if self._keeper is not None and self._keeper.trouble and not isinstance(self._log, Degrades):
             raise store_unavailable(self._keeper.trouble)
         with told(), suppress(Unknown):
@@ -192,13 +205,14 @@ class Gateway:
         self._budget.check(owner)
         if self._admission is not None:
             await self._admission.admit(owner)
+            self._check_future()
         started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
         draft = Draft(owner, started, key=key, fingerprint=fingerprint)
         opened = await self._create(draft)
         if not opened.created:
             return same_request(opened, fingerprint)
-        if self._closing:
-            # The goodbye began meanwhile, and may be over.
+        if self._closing and not self._is_draining:
+            # The goodbye came meanwhile, and has not waited.
             await self._end_lost(opened.generation)
             raise shutting_down()
         runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
@@ -338,12 +352,13 @@ class Gateway:
             raise
 
     async def _create(self, draft: Draft) -> Opened:
-        self._creating += 1
+        self._starts.add(made := asyncio.get_running_loop().create_future())
         try:
             with told():
                 return await self._log.create(draft)
         finally:
-            self._creating -= 1
+            self._starts.discard(made)
+            made.set_result(None)
 
     async def _end_lost(self, generation: str) -> None:
         try:
@@ -370,10 +385,13 @@ class Gateway:
                 param="model",
             ) from None
 
-    def _check_room(self) -> None:
+    def _check_future(self) -> None:
         if self._closing:
             raise shutting_down()
-        if (running := len(self._running) + self._creating) >= self._limits.running:
+
+    def _check_room(self) -> None:
+        self._check_future()
+        if (running := len(self._running) + len(self._starts)) >= self._limits.running:
             raise Unavailable(
                 f"{running} generations are running, which is the limit.",
                 remedy="Try again when some have ended.",

@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dazi.errors import Closed, GenerationError, LogError, StoreUnavailable, Unknown
+from dazi.errors import Closed, GenerationError, LogError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, End, Failed, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
-from dazi.service.batch import Batch, Batches, persist
+from dazi.service.batch import Batch, Batches
 from dazi.service.budget import Budget, Share
 from dazi.service.telemetry import Beginning, Story
 from dazi.service.writer import Writer
@@ -220,14 +220,11 @@ class Runner:
             self._batch.close()
         if (end := self._end) is None:
             return
-        # A batch that lost its patience has waited long enough for both.
-        is_lost = self._batch is None or isinstance(self._batch.refusal, StoreUnavailable)
         try:
-            seconds = 0 if is_lost else self._limits.patience
-            self._last = await persist(lambda: self._log.end(self.generation, end), seconds=seconds)
+            self._last = await (self._log.end(self.generation, end) if self._batch is None else self._batch.end(end))
         except (Closed, Unknown):
             pass
-        except StoreUnavailable as error:
+        except (OutOfOrder, StoreUnavailable) as error:
             # Its lease runs out, and whoever sweeps the store next ends it.
             logger.warning("Generation %s ended without a word in its log: %s", self.generation, error)
 

@@ -19,8 +19,8 @@ from dazi.log.redis.places import SHARDS, Places, check, digest, is_id, placed, 
 from dazi.log.redis.store import Argument, Notice, Reply, Store
 
 _FIRST_EPOCH = 1
-# Milliseconds for which a running log is kept although nobody renews its lease or sweeps: a week, so that even a long
-# weekend without a single gateway loses nothing.
+# Milliseconds, beyond the time of an ended one, for which a running log is kept although nobody renews its lease or sweeps: a week,
+# so that even a long weekend without a single gateway loses nothing.
 _SAFETY = 7 * 24 * 3600 * 1000
 # Logs whose head and proof are remembered here, so as not to ask again. Forgetting one costs one question.
 _REMEMBERED = 10_000
@@ -74,7 +74,7 @@ class RedisLog:
         self._ttl = int(ttl * 1000)
         self._lease = lease
         self._places = Places(prefix)
-        self._safety = max(_SAFETY, self._ttl)
+        self._safety = _SAFETY + self._ttl
         self._followers = Followers(self, recheck=recheck, grace=lease)
         self._writers: OrderedDict[str, _Writer] = OrderedDict()
         self._heads: OrderedDict[str, Cursor] = OrderedDict()
@@ -172,12 +172,12 @@ class RedisLog:
                 raise answers.refusal(generation, answer, facts, got=f"{epoch}-{previous}")
             writer.crc32 = int(facts[0])
 
-    async def end(self, generation: str, end: End) -> Record:
-        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         check(generation)
-        return await self._end(generation, end, lost=False)
+        return await self._end(generation, end, after=after)
 
-    async def _end(self, generation: str, end: End, *, lost: bool) -> Record:
+    async def _end(self, generation: str, end: End, *, after: Cursor | None = None, lost: bool = False) -> Record:
         value = entries.end_value(end)
         records: Sequence[Record] = ()
         self._followers.writes(generation)
@@ -185,10 +185,10 @@ class RedisLog:
             answer, *facts = await self._store.call(
                 scripts.END,
                 self._places.keys(shard_of(generation), generation, "news", "leases", "expiry"),
-                *(generation, value, secrets.token_hex(8), self._ttl, int(lost)),
+                *(generation, value, secrets.token_hex(8), self._ttl, int(lost), *(after or ())),
             )
             if answer != b"stored":
-                raise answers.refusal(generation, answer, facts, got="an end")
+                raise answers.refusal(generation, answer, facts, got="-".join(map(str, after or ())))
             epoch, position, n, crc32 = map(int, facts)
             record = Record(epoch, position - 1, position, entries.stamped(value, n, crc32))
             records = (record,)
@@ -248,7 +248,9 @@ class RedisLog:
 
     async def _due(self, shard: int) -> Sequence[str]:
         keys = [self._places.key(shard, name) for name in ("leases", "expiry", "shelf")]
-        return [one.decode() for one in await self._store.call(scripts.DUE, keys, self._places.key(shard, ""))]
+        held = self._safety - self._lease_ms
+        due = await self._store.call(scripts.DUE, keys, self._places.key(shard, ""), self._ttl, held)
+        return [one.decode() for one in due]
 
     async def _lose(self, generation: str) -> str:
         try:
@@ -323,7 +325,7 @@ class RedisLog:
 
     async def _erase(self, generation: str, owner: str) -> int:
         with suppress(Closed, Unknown):
-            await self._end(generation, Aborted(), lost=False)
+            await self._end(generation, Aborted())
         shard = shard_of(generation)
         keys = self._places.keys(shard, generation, "leases", "expiry", "shelf", owner=owner)
         gone = self._places.key(shard, f"gone:{generation}")

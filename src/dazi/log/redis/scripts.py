@@ -144,7 +144,7 @@ return {'stored'}
 """
 )
 
-# KEYS: gen log news leases expiry; ARGV: id end token ttl lost
+# KEYS: gen log news leases expiry; ARGV: id end token ttl lost [epoch previous]
 # With lost = 1 it ends only what has outlived its lease, under the next epoch, and forgets what is not whole.
 END = Script(
     _NOW
@@ -162,6 +162,7 @@ if state[3] then
     redis.call('ZREM', KEYS[4], id)
     return {'closed'}
 end
+if ARGV[6] and (state[1] ~= ARGV[6] or state[2] ~= ARGV[7]) then return {'order', state[1], state[2]} end
 local time, epoch, position = now(), state[1] + 0, state[2] + 1
 if ARGV[5] == '1' then
     local lease = redis.call('ZSCORE', KEYS[4], id)
@@ -251,7 +252,9 @@ return 'held'
 """
 )
 
-# KEYS: leases expiry shelf; ARGV: base. Forgets what has expired, and tells whose lease ran out.
+# KEYS: leases expiry shelf; ARGV: base unheld held. Forgets what has expired, and tells whose lease ran out. One whose lease was
+# deleted is found by when it will be forgotten, which each renewal puts off: what runs and is renewed is to be forgotten in more than
+# `held` milliseconds, and what has ended in fewer than `unheld`.
 DUE = Script(
     _NOW
     + f"""
@@ -265,7 +268,13 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', time, 'LIMI
         redis.call('ZREM', base .. 'owner:' .. tag, id)
     end
 end
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', 0, {_SWEPT_AT_ONCE})
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time, 'LIMIT', 0, {_SWEPT_AT_ONCE})
+local silent = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. time + ARGV[2], time + ARGV[3], 'LIMIT', 0, {_SWEPT_AT_ONCE})
+for _, member in ipairs(silent) do
+    local id = member:match('^%S+')
+    if not redis.call('ZSCORE', KEYS[1], id) then due[#due + 1] = id end
+end
+return due
 """
 )
 

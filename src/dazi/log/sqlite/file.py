@@ -23,6 +23,8 @@ Fsync = Literal["full", "normal"]
 _APPLICATION = 0x44617A69
 # Seconds for which another process may hold the write lock. A commit takes milliseconds; what takes longer is stuck.
 _BUSY = 5.0
+# The same for one who found it stuck the last time: then who writes is told at once.
+_STUCK = 0.1
 # Seconds between two attempts at the write lock. SQLite's own wait backs off to a tenth of a second, which readers would feel.
 _PAUSE = 0.001
 # Pages in the write-ahead log until they are moved to the file: 16 MiB.
@@ -90,6 +92,11 @@ def explain(path: Path, error: sqlite3.Error) -> str:
     return f"The log file {path} {reason} ({name})."
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process had the write lock for longer than was waited."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def connect(path: Path, *, fsync: Fsync, busy: float = _BUSY) -> sqlite3.Connection:
     """Open a connection for one thread, which waits `busy` seconds for locks; transactions are begun by hand."""
     connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
@@ -100,9 +107,9 @@ def connect(path: Path, *, fsync: Fsync, busy: float = _BUSY) -> sqlite3.Connect
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all of what follows, or nothing."""
-    _begin(connection)
+def transaction(connection: sqlite3.Connection, *, stuck: bool = False) -> Iterator[None]:
+    """Write all of what follows, or nothing; where another was `stuck` in a commit already, without much waiting for it."""
+    _begin(connection, _STUCK if stuck else _BUSY)
     try:
         yield
         connection.execute("COMMIT")
@@ -112,14 +119,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _begin(connection: sqlite3.Connection) -> None:
+def _begin(connection: sqlite3.Connection, seconds: float) -> None:
     """Wait for the write lock. Raises `sqlite3.OperationalError`."""
-    until = time.monotonic() + _BUSY
+    until = time.monotonic() + seconds
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if not is_busy(error) or time.monotonic() > until:
                 raise
         else:
             return

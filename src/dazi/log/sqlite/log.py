@@ -123,9 +123,9 @@ class SqliteLog:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         await self._do(Append(generation, pieces, previous, epoch))
 
-    async def end(self, generation: str, end: End) -> Record:
-        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed` (another was first), `Unknown`."""
-        return (await self._do(Ending(generation, end)))[0]
+    async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
+        """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
+        return (await self._do(Ending(generation, end, after)))[0]
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
@@ -183,7 +183,7 @@ class SqliteLog:
         return count
 
     async def _end_all(self, generations: Sequence[str], end: End, *, takes_over: bool = False) -> tuple[str, ...]:
-        writes = [Ending(generation, end, takes_over) for generation in generations]
+        writes = [Ending(generation, end, takes_over=takes_over) for generation in generations]
         outcomes = await asyncio.gather(*map(self._do, writes), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, StoreUnavailable):

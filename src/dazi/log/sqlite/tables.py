@@ -56,10 +56,11 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A terminal event to be stored. Who `takes_over` ends it under the next epoch."""
+    """A terminal event to be stored, `after` that record if one is given. Who `takes_over` ends it under the next epoch."""
 
     generation: str
     end: End
+    after: Cursor | None = None
     takes_over: bool = False
 
 
@@ -102,11 +103,12 @@ class _Writing:
             return Unknown(write.generation)
         if standing.ended:
             return Closed(write.generation)
+        after = write.after if isinstance(write, Ending) else Cursor(write.epoch, write.previous)
+        if after not in {None, (standing.epoch, standing.position)}:
+            expected, got = f"{standing.epoch}-{standing.position}", f"{after[0]}-{after[1]}"
+            return OutOfOrder(write.generation, expected=expected, got=got)
         if isinstance(write, Ending):
             return self._end(standing, write)
-        if (write.epoch, write.previous) != (standing.epoch, standing.position):
-            expected, got = f"{standing.epoch}-{standing.position}", f"{write.epoch}-{write.previous}"
-            return OutOfOrder(write.generation, expected=expected, got=got)
         return self._store(standing, write.pieces)
 
     def _end(self, standing: _Standing, write: Ending) -> Outcome:
@@ -291,9 +293,10 @@ def renew(connection: sqlite3.Connection, held: Mapping[str, int], *, lease: flo
 
 
 def orphans(connection: sqlite3.Connection, now: Moment) -> tuple[str, ...]:
-    """Name the running logs whose lease ran out."""
+    """Name the running logs whose lease ran out, or is from a future that no clock of this boot has seen."""
     (found,) = connection.execute(
-        "SELECT json_group_array(generation) FROM log WHERE ended IS NULL AND renewed + lease <= ?", (now.monotonic,)
+        "SELECT json_group_array(generation) FROM log WHERE ended IS NULL AND abs(renewed - ?) >= lease",
+        (now.monotonic,),
     ).fetchone()
     return tuple(msgspec.json.decode(found))
 

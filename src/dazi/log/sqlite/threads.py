@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from dazi.errors import DaziError, StoreUnavailable
 from dazi.log import Record
 from dazi.log.sqlite import tables
-from dazi.log.sqlite.file import explain, transaction
+from dazi.log.sqlite.file import explain, is_busy, transaction
 from dazi.log.sqlite.tables import Append, Ending, Write
 
 # Seconds between two looks for news: while there is some, and at most. Twenty looks a second cost a third of a percent of a core.
@@ -114,6 +114,8 @@ class Committer(_Worker):
     ) -> None:
         self._write = write
         self._show = show
+        # Whether another process was in a commit for too long the last time: stopped there, perhaps.
+        self._stuck = False
         super().__init__("committer", path, connection)
 
     def _work(self) -> None:
@@ -138,14 +140,16 @@ class Committer(_Worker):
     def _commit(self, jobs: list[Job]) -> Settled:
         settled: Settled = []
         try:
-            with transaction(self._connection):
+            with transaction(self._connection, stuck=self._stuck):
                 for is_write, group in groupby(jobs, lambda job: isinstance(job.deed, Append | Ending)):
                     settled += (self._writes if is_write else self._deeds)(list(group))
         except sqlite3.Error as error:
+            self._stuck = is_busy(error)
             reason = explain(self._path, error)
             return [(job, StoreUnavailable(reason)) for job in jobs]
         except Exception as error:  # noqa: BLE001  # the thread has to outlive it, and who waits has to be told
             return [(job, _unexpected(error)) for job in jobs]
+        self._stuck = False
         return settled
 
     def _writes(self, jobs: list[Job]) -> Settled:
