@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from dazi.errors import Closed, ConfigError, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
+from dazi.errors import Closed, ConfigError, StoreUnavailable, Unknown
 from dazi.events import Aborted, Answer, Started
 from dazi.log import (
     START,
@@ -27,10 +27,10 @@ from dazi.log import (
     Shelf,
     Summary,
 )
+from dazi.service import refusals
 from dazi.service.batch import Batches
 from dazi.service.budget import Admission, Budget
 from dazi.service.keeper import Keeper
-from dazi.service.refusals import not_found, same_request, shutting_down, store_unavailable, told
 from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.telemetry import SILENT, Presence, Telemetry
 from dazi.service.views import fold
@@ -171,8 +171,8 @@ class Gateway:
         """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
         self._check_future()
         if self._keeper is not None and self._keeper.trouble and not isinstance(self._log, Degrades):
-            raise store_unavailable(self._keeper.trouble)
-        with told(), suppress(Unknown):
+            raise refusals.store_unavailable(self._keeper.trouble)
+        with refusals.told(), suppress(Unknown):
             await self._log.find("", "")
 
     @property
@@ -199,8 +199,9 @@ class Gateway:
         """
         if key is not None:
             with suppress(Unknown):
-                return same_request(await self._find(owner, key), fingerprint)
-        upstream = self._upstream_of(prompt.model)
+                return refusals.same_request(await self._find(owner, key), fingerprint)
+        if (upstream := self._models.get(prompt.model)) is None:
+            raise refusals.unknown_model(prompt.model, self._models)
         self._check_room()
         self._budget.check(owner)
         if self._admission is not None:
@@ -210,21 +211,21 @@ class Gateway:
         draft = Draft(owner, started, key=key, fingerprint=fingerprint)
         opened = await self._create(draft)
         if not opened.created:
-            return same_request(opened, fingerprint)
+            return refusals.same_request(opened, fingerprint)
         if self._closing and not self._is_draining:
             # The goodbye came meanwhile, and has not waited.
             await self._end_lost(opened.generation)
-            raise shutting_down()
+            raise refusals.shutting_down()
         runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
         self._launch(runner, upstream, prompt)
         return opened
 
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `NotFound`."""
-        with told():
+        with refusals.told():
             page = await self._read(owner, generation, after)
         if page.owner != owner:
-            raise not_found(generation)
+            raise refusals.not_found(generation)
         return page
 
     async def _read(self, owner: str, generation: str, after: Cursor) -> Page:
@@ -260,7 +261,7 @@ class Gateway:
 
         For a generation that `read` has allowed.
         """
-        with told():
+        with refusals.told():
             stop = self._log.observe(generation, observer)
         self._readers[generation] += 1
 
@@ -277,7 +278,7 @@ class Gateway:
         after = START
         while not (page := await self.wait(owner, generation, after, seconds=_LONG_WAIT)).ended:
             if self._has_parted:
-                raise shutting_down()
+                raise refusals.shutting_down()
             after = page.head
 
     def abandon(self, generation: str, *, grace: float) -> None:
@@ -299,7 +300,7 @@ class Gateway:
         """Stop a generation and its upstream; returns the terminal record that won. Raises `NotFound`."""
         await self.read(owner, generation)
         try:
-            with told():
+            with refusals.told():
                 return await self._log.end(generation, Aborted())
         except Closed:
             page = await self.read(owner, generation)
@@ -307,20 +308,20 @@ class Gateway:
 
     async def abort_anyones(self, generation: str) -> Record:
         """Stop a generation whoever owns it: for operators. Raises `NotFound`."""
-        with told():
+        with refusals.told():
             page = await self._log.read(generation)
         return await self.abort(page.owner, generation)
 
     async def anyones_answer(self, generation: str) -> Answer:
         """Fold a log whoever owns it: for operators. Raises `NotFound`."""
-        with told():
+        with refusals.told():
             return fold((await self._log.read(generation)).records)
 
     async def recent(self, limit: int) -> Sequence[Summary]:
         """List the newest generations of all processes, without what was said; nothing where the log cannot."""
         if not isinstance(self._log, Shelf):
             return ()
-        with told():
+        with refusals.told():
             return await self._log.list(limit=limit)
 
     async def abort_key(self, owner: str, key: str) -> tuple[str, Record]:
@@ -332,10 +333,8 @@ class Gateway:
     async def erase(self, owner: str) -> int:
         """Forget everything of an owner; what runs is aborted first. Returns how many generations that were."""
         if not isinstance(self._log, Shelf):
-            raise RequestError(
-                "This gateway's log cannot erase.", remedy="Wait until it expires.", code="not_possible", status=501
-            )
-        with told():
+            raise refusals.cannot_erase()
+        with refusals.told():
             return await self._log.erase(owner)
 
     async def _find(self, owner: str, key: str) -> Opened:
@@ -343,7 +342,7 @@ class Gateway:
         try:
             return await self._log.find(owner, key)
         except StoreUnavailable as error:
-            raise store_unavailable(str(error)) from None
+            raise refusals.store_unavailable(str(error)) from None
         except Unknown:
             for runner in self._running.values() if isinstance(self._log, Restores) else ():
                 if (runner.draft.owner, runner.draft.key) == (owner, key):
@@ -354,7 +353,7 @@ class Gateway:
     async def _create(self, draft: Draft) -> Opened:
         self._starts.add(made := asyncio.get_running_loop().create_future())
         try:
-            with told():
+            with refusals.told():
                 return await self._log.create(draft)
         finally:
             self._starts.discard(made)
@@ -374,30 +373,14 @@ class Gateway:
         for farewell in self._farewells:
             farewell()
 
-    def _upstream_of(self, model: str) -> Upstream:
-        try:
-            return self._models[model]
-        except KeyError:
-            raise NotFound(
-                f"There is no model {model!r} here.",
-                remedy=f"Use one of: {', '.join(self._models)}.",
-                code="unknown_model",
-                param="model",
-            ) from None
-
     def _check_future(self) -> None:
         if self._closing:
-            raise shutting_down()
+            raise refusals.shutting_down()
 
     def _check_room(self) -> None:
         self._check_future()
         if (running := len(self._running) + len(self._starts)) >= self._limits.running:
-            raise Unavailable(
-                f"{running} generations are running, which is the limit.",
-                remedy="Try again when some have ended.",
-                code="too_many_generations",
-                retry_after=2,
-            )
+            raise refusals.too_many(running)
 
     def _launch(self, runner: Runner, upstream: Upstream, prompt: Prompt) -> None:
         """Let it run, in a task that this gateway owns."""

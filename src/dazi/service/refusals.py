@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from dazi.errors import Conflict, NotFound, StoreUnavailable, Unavailable, Unknown
+from dazi.errors import Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
 from dazi.log import Opened
 
 # Seconds after which a client may ask again for what the store did not give.
@@ -29,6 +29,33 @@ def not_found(generation: str) -> NotFound:
     return NotFound(
         f"There is no generation {generation!r}.",
         remedy="It may have expired; start a new one.",
+    )
+
+
+def unknown_model(model: str, models: Iterable[str]) -> NotFound:
+    """Tell that there is no such model."""
+    return NotFound(
+        f"There is no model {model!r} here.",
+        remedy=f"Use one of: {', '.join(models)}.",
+        code="unknown_model",
+        param="model",
+    )
+
+
+def too_many(running: int) -> Unavailable:
+    """Tell that no more generations may run at once."""
+    return Unavailable(
+        f"{running} generations are running, which is the limit.",
+        remedy="Try again when some have ended.",
+        code="too_many_generations",
+        retry_after=2,
+    )
+
+
+def cannot_erase() -> RequestError:
+    """Tell that this log cannot erase."""
+    return RequestError(
+        "This gateway's log cannot erase.", remedy="Wait until it expires.", code="not_possible", status=501
     )
 
 
