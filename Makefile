@@ -46,9 +46,10 @@ bench-full: ## measure everything, at length
 	@.venv/bin/python bench/soak.py --generations 100000
 	@for script in bench/*.py; do case $$script in */gateway.py|*/soak.py) ;; *) echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "$$script" || exit 1;; esac; done
 
-docs: ## check that every link and anchor in the documents leads somewhere
+docs: ## check the documents' links and anchors, and build their site into build/site
 	@sh scripts/setup test
 	@.venv/bin/python scripts/check_docs.py
+	@.venv/bin/python scripts/build_site.py
 
 sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 	@test -f sdk/package.json || { echo "make sdk: there is no sdk/package.json, so there is nothing to build." >&2; exit 1; }

@@ -1,0 +1,159 @@
+"""Build the site of the documents: lay them out in build/documents, then let MkDocs make build/site of them.
+
+Laws: a document stays where it is and links as GitHub does; here it gets the site's name, and each of its links leads to the
+site's page of what it led to: another document, or a page that shows a file, or a folder, of the repository. No link leaves
+the site for a repository whose address nobody knows. A warning of MkDocs fails the build.
+
+usage: .venv/bin/python scripts/build_site.py [FOLDER]     (build)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+from posixpath import relpath
+from urllib.parse import unquote, urlsplit
+
+import reference
+from check_docs import CODE_SPAN, FENCE, LINK, ROOT
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+
+# Documents that are not in docs/, by their names on the site. What has no Chinese is shown in English there, too.
+ELSEWHERE = {
+    "PROTOCOL.md": "protocol.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "sdk/README.md": "sdk/package.md",
+    "sdk/emulator/README.md": "sdk/emulator.md",
+    "examples/miniprogram/README.md": "examples/miniprogram.md",
+}
+# The READMEs are GitHub's front page; the site has one of its own.
+FRONT = "index.md"
+SWITCH = re.compile(r"\[(?:中文|English)\]\([^)]*\)[.。]? ?")
+LANGUAGES = {
+    ".py": "python", ".ts": "typescript", ".js": "javascript", ".mjs": "javascript", ".json": "json", ".yml": "yaml",
+    ".yaml": "yaml", ".toml": "toml", ".conf": "nginx", ".service": "ini", ".html": "html", ".wxml": "html", ".css": "css", ".wxss": "css",
+}  # fmt: skip
+
+
+class Site:
+    """The documents, as the site names them."""
+
+    def __init__(self, files: list[str], folder: Path) -> None:
+        self._files = files
+        self._folder = folder
+        self._shown: dict[str, None] = {}
+        self.documents = {file: name for file in files if (name := page_of(file))}
+
+    def lay_out(self) -> None:
+        """Write everything that MkDocs reads."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for file, name in self.documents.items():
+            self._write(name, self._translate(file, (ROOT / file).read_text("utf-8")))
+        for file in self._files:
+            if file.startswith("docs/images/"):
+                copy = self._folder / file.removeprefix("docs/")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / file, copy)
+        for name, content in reference.pages().items():
+            self._write(name, content)
+        done: set[str] = set()
+        while missing := [path for path in self._shown if path not in done]:
+            for path in missing:
+                done.add(path)
+                self._write(source_of(path), self._show(path))
+
+    def _write(self, name: str, content: str) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, "utf-8")
+
+    def _translate(self, file: str, page: str) -> str:
+        """Give a document the site's links, outside of code; what leads to its other language is the site's own business."""
+        parts, end = [], 0
+        for code in code_of(page):
+            parts += [self._prose(file, page[end : code.start()]), code.group()]
+            end = code.end()
+        return "".join([*parts, self._prose(file, page[end:])])
+
+    def _prose(self, file: str, text: str) -> str:
+        def lead(link: re.Match[str]) -> str:
+            target = next(filter(None, link.groups()))
+            return link.group().replace(target, self._lead(file, target))
+
+        return LINK.sub(lead, SWITCH.sub("", text))
+
+    def _lead(self, file: str, target: str) -> str:
+        parts = urlsplit(target)
+        if parts.scheme or parts.netloc or not parts.path:
+            return target
+        path = os.path.normpath(PurePosixPath(file).parent / unquote(parts.path))
+        fragment = f"#{parts.fragment}" if parts.fragment else ""
+        return relpath(self._page(path), PurePosixPath(self.documents[file]).parent) + fragment
+
+    def _page(self, path: str) -> str:
+        """Name the site's page of a file or folder, in the language of whoever asks."""
+        if path in {"README.md", "README.zh-CN.md"}:
+            return FRONT
+        if path in self.documents:
+            return self.documents[path].replace(".zh.md", ".md")
+        if path.startswith("docs/images/"):
+            return path.removeprefix("docs/")
+        self._shown.setdefault(path)
+        return source_of(path)
+
+    def _show(self, path: str) -> str:
+        """Make the page of a file, or of what is in a folder."""
+        head = f"---\nsearch:\n  exclude: true\n---\n\n# `{path}`\n\n"
+        if (ROOT / path).is_dir():
+            inside = [file for file in self._files if file.startswith(f"{path}/")]
+            here = PurePosixPath(source_of(path)).parent
+            return head + "".join(f"- [{file}]({relpath(self._page(file), here)})\n" for file in inside)
+        language = LANGUAGES.get(PurePosixPath(path).suffix, "")
+        return f"{head}`````{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n`````\n"
+
+
+def page_of(file: str) -> str:
+    """Name the site's page of a document, or ""."""
+    base = file.replace(".zh-CN.md", ".md")
+    if not file.endswith(".md") or not (base in ELSEWHERE or file.startswith("docs/")):
+        return ""
+    name = ELSEWHERE.get(base) or base.removeprefix("docs/")
+    return name.replace(".md", ".zh.md") if base != file else name
+
+
+def source_of(path: str) -> str:
+    """Name the page that shows a file or a folder; without a dot, for what follows one would be taken for a language."""
+    return f"source/{path.replace('.', '-')}.md"
+
+
+def code_of(page: str) -> list[re.Match[str]]:
+    """Return where code stands in a page, in order: fences, and spans outside of them."""
+    prose = FENCE.sub(lambda fence: " " * len(fence.group()), page)
+    return sorted([*FENCE.finditer(page), *CODE_SPAN.finditer(prose)], key=lambda code: code.start())
+
+
+def main() -> None:
+    """Lay out and build. Ends with status 1 where a link, an anchor or a page is wrong."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build").absolute()
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    Site([name for name in sorted(set(names)) if (ROOT / name).is_file()], folder / "documents").lay_out()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    os.environ["NO_MKDOCS_2_WARNING"] = "true"
+    places = {"docs_dir": str(folder / "documents"), "site_dir": str(folder / "site")}
+    configuration = load_config(str(ROOT / "mkdocs.yml"), strict=True, **places)
+    logging.getLogger("jieba").setLevel(logging.WARNING)  # it tells of its dictionary, from its import on
+    build(configuration)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The site of the documents: what it tells of the code, and what a reader finds there in a real browser."""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from playwright.async_api import Page, expect
+
+from dazi import events
+from dazi.settings import Settings
+from dazi.web.openapi import document
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    script = ROOT / "scripts" / "build_site.py"
+    built = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, timeout=110, check=False)
+    assert built.returncode == 0, built.stderr
+    return folder / "site"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def words_of(site: Path, page: str) -> str:
+    content = (site / page / "index.html").read_text("utf-8")
+    return html.unescape(re.sub(r"<[^>]+>", "", content.partition("<article")[2].partition("</article>")[0]))
+
+
+@pytest.mark.parametrize("language", ["", "zh/"])
+def test_the_reference_tells_all_there_is(site: Path, language: str) -> None:
+    settings = words_of(site, f"{language}reference/settings")
+    assert [name for name in Settings.__struct_fields__ if f"DAZI_{name.upper()}" not in settings] == []
+    calls = words_of(site, f"{language}reference/http")
+    wanted = [f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods]
+    assert [call for call in wanted if call not in calls] == []
+    told = words_of(site, f"{language}reference/events")
+    assert [kind for kind in get_args(events.Event) if kind.__struct_config__.tag not in told] == []
+    commands = words_of(site, f"{language}reference/cli")
+    assert "DAZI_<NAME>" in commands
+    assert [
+        command for command in ("serve", "doctor", "admin erase", "keys new") if f"dazi {command}" not in commands
+    ] == []
+    assert "createTypewriter(show: (frame: Frame) => void" in words_of(site, f"{language}reference/sdk")
+
+
+def test_a_page_asks_nothing_of_another_site(site: Path) -> None:
+    loads = re.compile(
+        r"""<(?:script|img|iframe)[^>]+src="(https?:[^"]+)|<link[^>]+rel="(?:stylesheet|preconnect|preload)"[^>]+href="(https?:[^"]+)"""
+    )
+    foreign = {str(page): found for page in site.rglob("*.html") if (found := loads.findall(page.read_text("utf-8")))}
+    assert foreign == {}
+
+
+async def test_a_search_in_chinese_finds(address: str, page: Page) -> None:
+    await page.goto(f"{address}/zh/")
+    await page.locator(".md-search__input").click()
+    await page.keyboard.insert_text("登录")
+    await page.keyboard.press("Shift")  # the field waits for a key, as an input method gives one
+    first = page.locator(".md-search-result__item").first
+    await expect(first).to_contain_text("小程序登录", timeout=15_000)
+    await first.locator("a").first.click()
+    await expect(page).to_have_url(re.compile("/zh/login/"))
