@@ -1,11 +1,11 @@
 /**
- * A `wx` whose network behaves like the real thing, over real HTTP.
+ * A `wx` whose network behaves like the real thing, over any wire.
  *
  * Laws: the same seed draws the same chances in the same order; all times are the real platform's, divided by one
  * factor; nothing happens after `close`. Facts are those of field/wechat.md, as profiles.ts says.
  */
 
-import type { Faults, Link, Weather } from './line.js'
+import type { Faults, Link, Weather, Wire } from './line.js'
 import { seeded } from './pieces.js'
 import { PROFILES, type ProfileName } from './profiles.js'
 import { INTERRUPTED, remove, startRequest, type Phone, type RunningRequest } from './request.js'
@@ -56,7 +56,7 @@ const MOST_REQUESTS = 10
 const CALM: Faults = { refuse: 0, lose: 0, repeat: 0, drop: 0, stall: 0 }
 const FAST: Link = { cut: 'none', latency: 0, bytesPerSecond: Infinity }
 
-export function createEmulator(options: EmulatorOptions = {}): Emulator {
+export function createEmulatorOn(wire: Wire, options: EmulatorOptions = {}): Emulator {
   const { seed = 1, timeScale = 1, ignoresAbort = false } = options
   const profile = PROFILES[options.profile || 'android']
   const clock = createScaledClock(timeScale)
@@ -69,6 +69,7 @@ export function createEmulator(options: EmulatorOptions = {}): Emulator {
     faults: { ...CALM, ...options.faults },
     link: { ...FAST, ...options.link },
     random: seeded(seed),
+    wire,
     later: clock.later,
     leastWait: timeScale, // a millisecond of a real timer
   }
@@ -180,7 +181,7 @@ function createPlaces(most: number, onQueued: () => void): Places {
 }
 
 function createScaledClock(scale: number): EmulatorClock & { stop(): void } {
-  const timers = new Set<NodeJS.Timeout>()
+  const timers = new Set<ReturnType<typeof setTimeout>>()
   const begin = performance.now()
   let isStopped = false
   return {
@@ -199,7 +200,7 @@ function createScaledClock(scale: number): EmulatorClock & { stop(): void } {
     },
     stop() {
       isStopped = true
-      timers.forEach(clearTimeout)
+      timers.forEach((timer) => clearTimeout(timer))
     },
   }
 }

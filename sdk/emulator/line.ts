@@ -1,12 +1,10 @@
 /**
- * One request over real HTTP, on a network that fails by seeded chance.
+ * One request, over a wire that is real, on a network that fails by seeded chance.
  *
  * Laws: `headers` comes before `bytes`, `bytes` before exactly one of `end` and `fail`; nothing comes after the line was
  * closed, nor while the caller is still in `openLine`.
  */
 
-import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { createPieces, type Cut, type Pieces } from './pieces.js'
 
 /** The chance of a request, from 0 to 1, that it meets this. */
@@ -36,6 +34,7 @@ export interface Weather {
   random(): number
   later(callback: () => void, milliseconds: number): () => void
   leastWait: number
+  wire: Wire
 }
 
 export interface Call {
@@ -45,8 +44,34 @@ export interface Call {
   body: string | Uint8Array
 }
 
+/** What comes before the body of a response. */
+export interface Head {
+  statusCode: number
+  headers: Record<string, string | string[] | undefined>
+}
+
+/** `head` comes before `bytes`, `bytes` before exactly one of `end` and `fail`; nothing comes after the exchange was closed. */
+export interface Exchanged {
+  head(head: Head): void
+  bytes(bytes: Uint8Array): void
+  /** The response has ended: in full, or because its connection was lost. */
+  end(isComplete: boolean): void
+  /** There will be no response. */
+  fail(reason: string): void
+}
+
+export interface Exchange {
+  close(): void
+  /** Take no more bytes for now. */
+  pause(): void
+  resume(): void
+}
+
+/** One request over HTTP, undisturbed: what carries the line. Nothing is told while the caller is still in it. */
+export type Wire = (call: Call, exchanged: Exchanged) => Exchange
+
 export interface LineReception {
-  headers(response: IncomingMessage): void
+  headers(head: Head): void
   bytes(bytes: Uint8Array): void
   end(): void
   fail(reason: string): void
@@ -64,9 +89,6 @@ const MOST_WAITING = 65_536
 
 const RESET = 'request:fail errcode:-101 cronet_error_code:-101 error_msg:net::ERR_CONNECTION_RESET'
 
-// A connection a request: which of them breaks is not the chance of a pool.
-const AGENTS = { 'http:': new HttpAgent({ keepAlive: false }), 'https:': new HttpsAgent({ keepAlive: false }) }
-
 export function fateOf({ faults, random }: Weather): Fate {
   let chance = random()
   for (const fate of ['refuse', 'lose', 'repeat', 'drop', 'stall'] as const) {
@@ -78,50 +100,43 @@ export function fateOf({ faults, random }: Weather): Fate {
 
 /** Send a request that meets this fate; answers how to close the line. */
 export function openLine(call: Call, fate: Fate, weather: Weather, reception: LineReception): () => void {
-  const { link, later, random, leastWait } = weather
+  const { link, later, random, leastWait, wire } = weather
   let isOpen = true
-  let sent: ClientRequest | undefined
+  let exchange: Exchange | undefined
   let pieces: Pieces | undefined
   let toBreak = fate === 'drop' || fate === 'stall' ? Math.floor(random() ** 2 * LATEST_BREAK) : Infinity
   let cancelLatency = later(fate === 'refuse' ? () => fail('request:fail') : () => send(fate === 'lose' || fate === 'repeat'), link.latency)
 
   function send(isLost: boolean): void {
-    sent = requestOf(call)
-    sent.on('response', (response) => {
-      if (!isOpen) return
-      // An error of a response is one of its connection, which is told below by 'close'.
-      response.on('error', () => {})
-      if (isLost) lose()
-      else receive(response)
+    exchange = wire(call, {
+      head: (head) => (isLost ? lose() : receive(head)),
+      bytes: take,
+      end: (isComplete) => pieces?.end(isComplete ? end : () => fail(RESET)),
+      fail: (reason) => isOpen && fail(`request:fail ${reason}`),
     })
-    sent.on('error', (error) => isOpen && !isLost && fail(`request:fail ${error.message}`))
-    sent.end(call.body)
   }
 
   function lose(): void {
-    sent?.destroy()
+    exchange?.close()
     if (fate === 'lose') return fail(RESET)
     reception.repeated()
     cancelLatency = later(() => send(false), link.latency)
   }
 
-  function receive(response: IncomingMessage): void {
+  function receive(head: Head): void {
     pieces = createPieces({ ...link, random, later, leastWait, deliver })
-    reception.headers(response)
-    response.on('data', (bytes: Uint8Array) => {
-      pieces?.feed(bytes)
-      // Asked anew: what was fed may have been the last that this line brings.
-      if (isOpen && pieces && pieces.waiting() > MOST_WAITING) throttle(response)
-    })
-    response.on('close', () => {
-      if (!isOpen || !pieces) return
-      pieces.end(response.complete ? end : () => fail(RESET))
-    })
+    reception.headers(head)
   }
 
-  function throttle(response: IncomingMessage): void {
-    response.pause()
-    later(() => response.resume(), 1000)
+  function take(bytes: Uint8Array): void {
+    pieces?.feed(bytes)
+    // Asked anew: what was fed may have been the last that this line brings.
+    if (isOpen && pieces && pieces.waiting() > MOST_WAITING) throttle()
+  }
+
+  function throttle(): void {
+    exchange?.pause()
+    later(() => exchange?.resume(), 1000)
   }
 
   function deliver(piece: Uint8Array): void {
@@ -155,13 +170,8 @@ export function openLine(call: Call, fate: Fate, weather: Weather, reception: Li
     isOpen = false
     cancelLatency()
     pieces?.stop()
-    sent?.destroy()
+    exchange?.close()
   }
 
   return close
-}
-
-function requestOf({ url, method, headers }: Call): ClientRequest {
-  const isSecure = url.startsWith('https:')
-  return (isSecure ? httpsRequest : httpRequest)(url, { method, headers, agent: AGENTS[isSecure ? 'https:' : 'http:'] })
 }

@@ -1,7 +1,6 @@
 /** One `wx.request`, from the call to its last callback, as the profile's host would treat it. */
 
-import type { IncomingMessage } from 'node:http'
-import { fateOf, openLine, type Call, type Fate, type Weather } from './line.js'
+import { fateOf, openLine, type Call, type Fate, type Head, type Weather } from './line.js'
 import type { Profile } from './profiles.js'
 import type { ChunkListener, Data, FailResult, HeadersListener, HeadersResult, RequestOption, RequestTask } from './wx.js'
 
@@ -72,10 +71,9 @@ export function startRequest(option: RequestOption, phone: Phone): RunningReques
     })
   }
 
-  function takeHeaders(response: IncomingMessage): void {
-    const { statusCode = 0, headers } = response
+  function takeHeaders({ statusCode, headers }: Head): void {
     hasLength = headers['transfer-encoding'] !== 'chunked'
-    head = { cookies: headers['set-cookie'] || [], header: { ...headers }, statusCode }
+    head = { cookies: cookiesOf(headers), header: { ...headers }, statusCode }
     // The typings' own remark is the source for DevTools, which leave out what the type promises; hence the cast.
     const told = profile.tellsStatus ? head : ({ cookies: head.cookies, header: head.header } as HeadersResult)
     for (const listener of [...headersListeners]) listener(told)
@@ -99,10 +97,10 @@ export function startRequest(option: RequestOption, phone: Phone): RunningReques
   }
 
   function succeed(): void {
-    if (isChunked && profile.chunks === 'once') hear(Buffer.concat(body.splice(0)))
+    if (isChunked && profile.chunks === 'once') hear(joined(body.splice(0)))
     if (!isOpen) return
     // "success in chunk mode": any HTTP status reaches `success`, never `fail`.
-    const result = { ...head, data: dataOf(Buffer.concat(body), option), exception: { reasons: [], retryCount }, errMsg: 'request:ok' }
+    const result = { ...head, data: dataOf(joined(body), option), exception: { reasons: [], retryCount }, errMsg: 'request:ok' }
     close()
     if (option.success) option.success(result)
     if (option.complete) option.complete(result)
@@ -150,6 +148,20 @@ export function remove<T>(listeners: Set<T>, listener: T | undefined): void {
   else listeners.delete(listener)
 }
 
+function cookiesOf({ 'set-cookie': cookies = [] }: Head['headers']): string[] {
+  return typeof cookies === 'string' ? [cookies] : cookies
+}
+
+function joined(pieces: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0))
+  let length = 0
+  for (const piece of pieces) {
+    whole.set(piece, length)
+    length += piece.length
+  }
+  return whole
+}
+
 function chunkOf(bytes: Uint8Array, { garbles, views }: Profile): ArrayBuffer {
   const text = new TextDecoder('utf-8', { ignoreBOM: true })
   // A copy, whose buffer holds nothing else, as the buffers of Node's pool do.
@@ -180,7 +192,7 @@ function callOf({ url, method = 'GET', header = {}, data }: RequestOption): Call
     return { url: `${url}${url.includes('?') ? '&' : '?'}${new URLSearchParams(data)}`, method, headers, body: '' }
   }
   const body = isQuery || data === undefined ? '' : bodyOf(data, headers['content-type'])
-  if (body.length) headers['content-length'] = String(Buffer.byteLength(body))
+  if (body.length) headers['content-length'] = String(typeof body === 'string' ? new TextEncoder().encode(body).length : body.length)
   return { url, method, headers, body }
 }
 

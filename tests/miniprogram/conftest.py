@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+from tests.e2e.conftest import browser, chromium, mock, page, stack  # noqa: F401  # fixtures
+from tests.miniprogram.preview import FIXTURE, ROOT, Program, previewing
+
+EXAMPLE = ROOT / "examples" / "miniprogram"
+
+
+@pytest.fixture(scope="session")
+def preview() -> Iterator[str]:
+    """Serve the preview, for all tests of this process; gives its address."""
+    folders: list[Path] = [folder for folder in (FIXTURE, EXAMPLE) if folder.exists()]
+    with previewing(*folders) as address:
+        yield address
+
+
+@pytest.fixture
+def program(page: Page, preview: str) -> Callable[[str], Program]:  # noqa: F811  # the fixture imported above
+    """A mini program by its folder's name: `await program("fixture").open(gateway)`."""
+    return lambda name: Program(page, preview, name)
