@@ -1,14 +1,14 @@
 # The one task runner. `make` alone lists what there is; nothing here needs a flag.
 
 .POSIX:
-.PHONY: help run test test-full lint bench bench-full docs sdk release lock clean
+.PHONY: help run test test-full lint bench bench-full docs sdk miniprogram release lock clean
 .NOTPARALLEL:
 
 # Parsers of other libraries, for bench/sse_parsers.py; in a folder of their own, which only the bench's runs look into.
 BENCH_PEERS = .venv/bin/python -m pip install -q --no-deps --upgrade --target .bench/parsers anthropic==2.14.0 docstring_parser sseclient-py==1.9.0 launchdarkly-eventsource==1.7.4
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## serve the embedded model, or the one that OPENAI_BASE_URL names, at 127.0.0.1:8000
 	@sh scripts/setup run
@@ -56,6 +56,9 @@ sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 	@command -v npm >/dev/null || { echo "make sdk: npm is missing; install Node.js 20 or newer." >&2; exit 1; }
 	@cd sdk && npm ci --silent --no-audit --no-fund && npm run --silent build
 
+miniprogram: ## build the example mini program into examples/miniprogram/dist, for WeChat DevTools
+	@bash scripts/build-miniprogram
+
 release: ## build the wheel and the npm package into dist/, and try both from clean places
 	@sh scripts/setup test
 	@bash scripts/release
@@ -65,5 +68,5 @@ lock: ## pin the newest versions of all dependencies in constraints.txt
 
 clean: ## remove .venv and everything else that was made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf sdk/node_modules sdk/dist sdk/miniprogram_dist tests/foreign/node_modules
+	@rm -rf sdk/node_modules sdk/dist sdk/miniprogram_dist tests/foreign/node_modules examples/miniprogram/node_modules examples/miniprogram/dist
 	@find src tests bench scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -113,13 +113,13 @@ Component({
       if (this.data.isThinking !== isThinking) patch.isThinking = isThinking
       if (!done && !this.data.isTyping) patch.isTyping = true
       this.set(patch)
-      if (this.data.isOpen) this.typeReasoning()
+      this.typeReasoning()
     },
 
     typeReasoning(isOld = false): void {
       const inner = inners.get(this)
+      if (!inner || !this.data.isOpen) return
       const typewriter = this.selectComponent('#reasoning')
-      if (!inner || !typewriter) return
       const { text, reasoning = '', done = false } = inner.said
       typewriter.type(reasoning, !!text || done)
       if (isOld) typewriter.flush()
