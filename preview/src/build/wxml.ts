@@ -1,0 +1,96 @@
+/**
+ * WXML and WXS, by the engine's own compiler. All files of a program are compiled together, so that `import`, `include` and
+ * `wxs` find each other.
+ */
+
+import { createRequire } from 'node:module'
+import type { TmplGroup as Group } from 'glass-easel-template-compiler'
+import { builtInPath, TEMPLATES } from '../tags.js'
+import { type Folder, resolvePath } from './folder.js'
+import type { Problem } from './problems.js'
+
+// The package's ES module wants to be bundled; its CommonJS one runs as it is.
+const { TmplGroup } = createRequire(import.meta.url)('glass-easel-template-compiler') as { TmplGroup: new () => Group }
+
+export interface Templates {
+  /** An expression. */
+  code: string
+  /** The tags that each template uses. */
+  tags: Record<string, Set<string>>
+  problems: Problem[]
+}
+
+interface Diagnosis {
+  isError: boolean
+  level: number
+  message: string
+  startLine: number
+}
+
+// The compiler takes WXS for JavaScript: what WXS has besides is given to it here. The listener's second argument is the owner,
+// for listeners that are functions of WXS (`lv` is set then).
+const WXS = [
+  'function getRegExp(p,f){return new RegExp(p,f)}',
+  'function getDate(){return arguments.length?new (Function.prototype.bind.apply(Date,[null].concat([].slice.call(arguments)))):new Date()}',
+  'Q.C=function(elem,ev,f,lv){return lv?f.call(elem,ev,ownerOf(elem)):f.call(elem,ev)}',
+  'function ownerOf(e){var c=e.getMethodCaller?e.getMethodCaller():e;return{callMethod:function(n,a){return c[n](a)},triggerEvent:function(n,d){return e.triggerEvent(n,d)}}}',
+  '',
+].join(';')
+
+export function compileWxml(folder: Folder, paths: readonly string[]): Templates {
+  const group = new TmplGroup()
+  const problems: Problem[] = []
+  const tags: Record<string, Set<string>> = {}
+  const done = new Set<string>()
+  const waiting = [...paths]
+  group.setExtraRuntimeScript(WXS)
+  for (const [tag, template] of Object.entries(TEMPLATES)) group.addTmpl(builtInPath(tag), template)
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (done.has(path)) continue
+    done.add(path)
+    const source = folder.read(`${path}.wxml`)
+    if (source === undefined) {
+      problems.push({ file: `${path}.wxml`, message: 'There is no such file.', isError: true })
+      group.addTmpl(path, '')
+      continue
+    }
+    problems.push(...diagnose(group, path, source))
+    mendInline(group, path)
+    waiting.push(...group.getDirectDependencies(path).map(String))
+    for (const script of group.getScriptDependencies(path).map(String)) addScript(folder, group, script, done, problems)
+    tags[path] = new Set([...group.getTmplGenObject(path).matchAll(/\bE\("([^"]+)",/g)].map(([, tag = '']) => tag))
+  }
+  const code = group.getTmplGenObjectGroups()
+  group.free()
+  return { code, tags, problems }
+}
+
+function diagnose(group: Group, path: string, source: string): Problem[] {
+  // The compiler's typings say `any`.
+  const diagnoses = group.addTmpl(path, source) as unknown as Diagnosis[]
+  const told = diagnoses.map(({ isError, message, startLine }) => ({ file: `${path}.wxml`, line: startLine, message, isError }))
+  return told.filter(({ isError, message }) => isError || !/deprecated/i.test(message))
+}
+
+function addScript(folder: Folder, group: Group, path: string, done: Set<string>, problems: Problem[]): void {
+  const file = `${path}.wxs`
+  if (done.has(file)) return
+  done.add(file)
+  const source = folder.read(file)
+  if (source === undefined) return void problems.push({ file, message: 'There is no such file.', isError: true })
+  group.addScript(path, mended(source))
+  for (const [, , name = ''] of source.matchAll(/\brequire\(\s*(["'])([^"'\n]+)\1\s*\)/g)) {
+    addScript(folder, group, resolvePath(file, name).replace(/\.wxs$/, ''), done, problems)
+  }
+}
+
+function mendInline(group: Group, path: string): void {
+  for (const name of group.getInlineScriptModuleNames(path).map(String)) {
+    group.setInlineScript(path, name, mended(group.getInlineScript(path, name)))
+  }
+}
+
+/** In WXS a `constructor` is a name, and a `require` has the file's extension. */
+function mended(source: string): string {
+  return source.replace(/\.constructor\b/g, '.constructor.name').replace(/(\brequire\(\s*["'][^"'\n]+?)\.wxs(["'])/g, '$1$2')
+}
