@@ -96,8 +96,9 @@ class Site:
         if parts.scheme or parts.netloc or not parts.path:
             return target
         path = os.path.normpath(PurePosixPath(file).parent / unquote(parts.path))
-        fragment = f"#{parts.fragment}" if parts.fragment else ""
-        return relpath(self._page(path), PurePosixPath(self.documents[file]).parent) + fragment
+        page = self._page(path)
+        fragment = f"#{parts.fragment}" if parts.fragment and page != FRONT else ""
+        return relpath(page, PurePosixPath(self.documents[file]).parent) + fragment
 
     def _page(self, path: str) -> str:
         """Name the site's page of a file or folder, in the language of whoever asks."""

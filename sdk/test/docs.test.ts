@@ -6,6 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { build, type BuildFailure } from 'esbuild'
 import { createEmulator, type EmulatorOptions } from '../emulator/index.js'
 import { startGateway, type Gateway } from './gateway.js'
 
@@ -40,6 +41,7 @@ function blocksOf(name: string, language: string): string[] {
 
 const withoutComments = (code: string) => code.replace(/(^|\s)\/\/ .*$/gm, '')
 
+/** The documents of docs/, and those elsewhere that have code; what runs of it besides is told in tests/test_document_code.py. */
 const pages = readdirSync(docs).filter((name) => name.endsWith('.md') && !name.includes('zh-CN'))
 
 test('the code of the documents is the same in both languages', () => {
@@ -65,6 +67,17 @@ test('the TypeScript of the documents compiles', () => {
   } catch (error) {
     // What the compiler says is in its output; the cast is for that.
     assert.fail((error as { stdout?: string }).stdout || String(error))
+  }
+})
+
+test('the JavaScript of the documents imports what there is', async () => {
+  for (const page of [...pages, '../README.md', '../sdk/README.md', '../sdk/emulator/README.md']) {
+    for (const contents of blocksOf(page, 'js')) {
+      const alias = { 'dazi/emulator': `${root}emulator/index.ts`, dazi: `${root}src` }
+      const { errors } = await build({ stdin: { contents, resolveDir: root }, alias, bundle: true, write: false, platform: 'node', format: 'esm', logLevel: 'silent' })
+        .catch((problem: BuildFailure) => problem)
+      assert.deepEqual(errors.map(({ text }) => text), [], `${page}: ${contents}`)
+    }
   }
 })
 
