@@ -48,7 +48,7 @@ class Served:
 
 
 @asynccontextmanager
-async def listening(asgi: Any, http: str = "httptools") -> AsyncIterator[int]:
+async def listening(asgi: Any, http: Any = "httptools") -> AsyncIterator[int]:
     """Serve any ASGI app by uvicorn; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(

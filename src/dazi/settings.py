@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
+from dazi.credentials import FAKE_APP_SECRET, weakness
 from dazi.errors import ConfigError
 from dazi.upstream import plan
 from dazi.upstream.plan import Plan, Routing
@@ -168,11 +170,22 @@ def apps_of(settings: Settings) -> dict[str, str]:
 
 
 def _check_wechat(settings: Settings) -> None:
+    where = urlsplit(settings.wechat_url)
+    is_here = _is_loopback(where.hostname or "")
+    if where.scheme != "https" and not (where.scheme == "http" and is_here):
+        raise ConfigError(
+            f"wechat_url={settings.wechat_url!r} would send the AppSecret unencrypted. Use https, or http on this machine."
+        )
     for entry in settings.wechat_apps:
         appid, colon, secret = entry.partition(":")
-        if not colon or not appid or len(secret) < _SHORTEST_APP_SECRET:
+        if not colon or not appid:
             raise ConfigError(
                 f"wechat_apps: {appid[:40]!r} has no AppSecret. Give each app as appid:AppSecret, from mp.weixin.qq.com."
+            )
+        why = weakness(secret, least=_SHORTEST_APP_SECRET)
+        if why and not (secret == FAKE_APP_SECRET and is_here):
+            raise ConfigError(
+                f"wechat_apps: the AppSecret of {appid[:40]!r} is {why}. Take the app's own, or make a new one, at mp.weixin.qq.com."
             )
     if settings.wechat_apps and not settings.session_secrets:
         raise ConfigError(

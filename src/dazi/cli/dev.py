@@ -8,11 +8,10 @@ import typer
 import uvicorn
 from typer import Option
 
+from dazi.credentials import FAKE_APP_SECRET, FAKE_APPID
 from dazi.wechat import FakeWeChat
 
 app = typer.Typer(help="Tools for developers.", no_args_is_help=True)
-
-APPID, SECRET = "wxfake0000000000", "fake-app-secret-of-nobody-000000"
 
 
 @app.callback()
@@ -25,6 +24,8 @@ def wechat_fake(*, port: Annotated[int, Option(help="Port to listen on, on this 
     """Serve a WeChat that needs no appid: log-in codes, access tokens, content checks, as the real one's documents say."""
     url = f"http://127.0.0.1:{port}"
     print(f"WeChat is played at {url}. For the gateway:")
-    print(f"  DAZI_WECHAT_URL={url} DAZI_WECHAT_APPS={APPID}:{SECRET}")
+    print(f"  DAZI_WECHAT_URL={url} DAZI_WECHAT_APPS={FAKE_APPID}:{FAKE_APP_SECRET}")
     print(f'A code, as wx.login gives: curl -X POST {url}/dev/codes -d \'{{"user": "anna"}}\'', flush=True)
-    uvicorn.run(FakeWeChat({APPID: SECRET}), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    uvicorn.run(
+        FakeWeChat({FAKE_APPID: FAKE_APP_SECRET}), host="127.0.0.1", port=port, log_level="warning", access_log=False
+    )

@@ -17,7 +17,8 @@ from rich.console import Console
 from typer import Option
 
 from dazi import settings as configuration
-from dazi.cli.logs import set_up_logging
+from dazi.cli.connections import Connection
+from dazi.cli.logs import set_up_logging, tell_fault
 from dazi.cli.workers import Supervisor, read_order
 from dazi.errors import ConfigError
 from dazi.log.sqlite import SqliteLog
@@ -111,6 +112,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 log_level="warning",
@@ -131,6 +133,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; what has been loaded by then lives for ever, and need not be looked through for garbage."""
+        asyncio.get_running_loop().set_exception_handler(tell_fault)
         await super().startup(sockets)
         gc.collect()
         gc.freeze()

@@ -326,8 +326,13 @@ class Gateway:
 
     async def abort_key(self, owner: str, key: str) -> tuple[str, Record]:
         """Abort the generation that (owner, key) stands for; if none does yet, one that is aborted already will."""
-        tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
-        opened = await self._create(Draft(owner, tombstone, key=key))
+        try:
+            opened = await self._find(owner, key)
+        except Unknown:
+            if self._admission is not None:
+                await self._admission.admit(owner)  # its log is kept as long as any
+            tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
+            opened = await self._create(Draft(owner, tombstone, key=key))
         return opened.generation, await self.abort(owner, opened.generation)
 
     async def erase(self, owner: str) -> int:
@@ -346,8 +351,7 @@ class Gateway:
         except Unknown:
             for runner in self._running.values() if isinstance(self._log, Restores) else ():
                 if (runner.draft.owner, runner.draft.key) == (owner, key):
-                    fingerprint = runner.draft.fingerprint
-                    return Opened(runner.generation, runner.epoch, created=False, fingerprint=fingerprint)
+                    return Opened(runner.generation, runner.epoch, created=False, fingerprint=runner.draft.fingerprint)
             raise
 
     async def _create(self, draft: Draft) -> Opened:
@@ -387,7 +391,6 @@ class Gateway:
         generation = runner.generation
         self._running[generation] = runner
         self._tasks[generation] = task = runner.start(upstream, prompt)
-
         self._telemetry.began(runner.beginning)
 
         def forget(_: asyncio.Task[None]) -> None:

@@ -35,7 +35,7 @@ def not_found(generation: str) -> NotFound:
 def unknown_model(model: str, models: Iterable[str]) -> NotFound:
     """Tell that there is no such model."""
     return NotFound(
-        f"There is no model {model!r} here.",
+        f"There is no model {model[:100]!r} here.",
         remedy=f"Use one of: {', '.join(models)}.",
         code="unknown_model",
         param="model",

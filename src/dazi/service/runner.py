@@ -15,18 +15,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dazi.errors import Closed, GenerationError, LogError, OutOfOrder, StoreUnavailable, Unknown
-from dazi.events import Aborted, Done, End, Failed, status_of
+from dazi.errors import Closed, DaziError, GenerationError, LogError, OutOfOrder, StoreUnavailable, Unknown
+from dazi.events import Aborted, Done, End, Failed, Usage, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches
 from dazi.service.budget import Budget, Share
 from dazi.service.telemetry import Beginning, Story
-from dazi.service.writer import Writer
+from dazi.service.writer import Writer, valid
 from dazi.upstream import Prompt, Upstream
 
 logger = logging.getLogger("dazi.service")
 
 LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
+# Tokens of one answer that are believed: a thousand times what any model can say.
+_MOST_TOKENS = 10**9
 _PACKAGE = Path(__file__).parent.parent
 _STORE_LOST = Failed("store_lost", "The answer could not be stored any more.", retryable=True)
 
@@ -198,8 +200,9 @@ class Runner:
                 finish = await upstream.generate(prompt, self._writer)
             self._writer.flush()
         except GenerationError as error:
-            logger.warning("%r failed with %s%s", upstream, error.code, _sentence(error), extra=self._named)
-            return Failed(error.code, error.message, retryable=error.retryable)
+            failed = Failed(valid(error.code), valid(error.message), retryable=error.retryable)
+            logger.warning("%r failed with %s%s", upstream, failed.code, _sentence(error), extra=self._named)
+            return failed
         except LogError:
             # Refused before the cancellation that follows came through: who ends this log, if anybody, is known already.
             return self._end
@@ -210,7 +213,7 @@ class Runner:
                 )
             _report(error, self._named)
             return Failed("internal", "The upstream failed in a way the gateway does not know.", retryable=True)
-        return Done(finish.reason, usage=finish.usage)
+        return Done(valid(finish.reason), usage=_sane(finish.usage))
 
     async def _tell_end(self) -> None:
         """End the log, after everything that was said, unless another has."""
@@ -227,6 +230,14 @@ class Runner:
         except (OutOfOrder, StoreUnavailable) as error:
             # Its lease runs out, and whoever sweeps the store next ends it.
             logger.warning("Generation %s ended without a word in its log: %s", self.generation, error)
+
+
+def _sane(usage: Usage | None) -> Usage | None:
+    """Return what a server counted, as numbers that can be: everybody who counts on counts them."""
+    if usage is None:
+        return None
+    counts = {name: value for name in usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
+    return Usage(**{name: min(max(value, 0), _MOST_TOKENS) for name, value in counts.items()})
 
 
 def _code_of(event: object) -> str:
@@ -247,6 +258,7 @@ def _report(error: Exception, named: dict[str, str]) -> None:
 def _sentence(error: Exception) -> str:
     """Return what may be logged of an error: ours, and the system's behind it. Any other may quote what somebody said."""
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or not Path(frames[-1].filename).is_relative_to(_PACKAGE):
+    is_ours = isinstance(error, DaziError | TypeError) and bool(frames)
+    if not is_ours or not Path(frames[-1].filename).is_relative_to(_PACKAGE):
         return ""
     return f": {error}" + (f" ({error.__cause__})" if isinstance(error.__cause__, OSError) else "")

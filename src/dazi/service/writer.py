@@ -12,6 +12,9 @@ from dazi.log import AppendsNow
 from dazi.service.budget import Share
 
 _HIGH_SURROGATES = ("\ud800", "\udbff")
+# Characters that half a character counts while it is kept for a tool call: what keeps it weighs about as much, and a server could
+# begin calls without end.
+_HALF = 64
 
 
 class _Joiner:
@@ -28,6 +31,11 @@ class _Joiner:
             return piece
         return self._repair(self._held + piece)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the other half of a character is to come."""
+        return bool(self._held)
+
     def flush(self) -> str:
         held, self._held = self._held, ""
         return "\ufffd" if held else ""
@@ -42,6 +50,13 @@ class _Joiner:
         except UnicodeEncodeError:
             return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return piece
+
+
+def valid(text: str) -> str:
+    """Return the text as valid Unicode: surrogate pairs are joined, and what is left of them is U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class Writer:
@@ -94,10 +109,10 @@ class Writer:
         self, index: int, *, call_id: str | None = None, name: str | None = None, arguments: str = ""
     ) -> None:
         """Append a piece of a tool call."""
-        joiner = self._arguments.setdefault(index, _Joiner())
-        whole = joiner.join(arguments) if arguments else ""
+        whole = self._whole_arguments(index, arguments) if arguments else ""
         if whole or call_id or name:
-            self._store(ToolCall(index, call_id=call_id, name=name, arguments=whole), len(whole) + 1)
+            piece = ToolCall(index, call_id=call_id and valid(call_id), name=name and valid(name), arguments=whole)
+            self._store(piece, len(whole) + max(1, len(call_id or "") + len(name or "")))
 
     def retract(self, text: str, *, reason: str) -> None:
         """Put another text in the place of the whole answer so far."""
@@ -116,9 +131,18 @@ class Writer:
             self.text(rest)
         if rest := self._reasoning.flush():
             self.reasoning(rest)
-        for index, joiner in self._arguments.items():
+        for index, joiner in tuple(self._arguments.items()):
             if rest := joiner.flush():
                 self.tool_call(index, arguments=rest)
+
+    def _whole_arguments(self, index: int, piece: str) -> str:
+        joiner = self._arguments.pop(index, None) or _Joiner()
+        whole = joiner.join(piece)
+        if joiner.holds:
+            self._room -= _HALF
+            self._check_room()
+            self._arguments[index] = joiner
+        return whole
 
     def _store(self, piece: Piece, size: int) -> None:
         self._room -= size

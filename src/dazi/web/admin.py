@@ -46,7 +46,7 @@ class AdminKeys(Keys):
     """
 
     def __init__(self, key: str, *, is_guarded: bool) -> None:
-        super().__init__((key,) if key else ())
+        super().__init__((key,) if key else (), setting="admin_key (DAZI_ADMIN_KEY)")
         self._is_closed = is_guarded and not key
 
     def asker_of(self, headers: Headers) -> Asker:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
+from dazi.credentials import weakness
 from dazi.errors import ConfigError, Forbidden, Unauthorized
 from dazi.upstream import Asker
 from dazi.web.tokens import Tokens
@@ -27,10 +28,6 @@ SHORTEST_KEY = 16
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # A Host header: a name, or an IPv6 address in brackets, and perhaps a port (RFC 9110, 7.2). Nothing else has a name.
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:/?#@\\,\s]+))(?::[0-9]*)?", re.IGNORECASE)
-# Keys that stand in somebody's documentation, lower case: everybody knows them.
-_PUBLIC_KEYS = frozenset(
-    {"sk-1234567890abcdef", "sk-xxxxxxxxxxxxxxxx", "changemechangeme", "your-api-key-here", "1234567890123456"}
-)
 
 
 class Keys:
@@ -40,14 +37,17 @@ class Keys:
         keys: each at least 16 characters, or `sha256:` and the hash of one in hexadecimal, as `dazi keys new` prints it.
             Raises `ConfigError` for a short or publicly known one.
         tokens: what users of mini programs show instead.
+        setting: where the keys come from, for that error.
     """
 
-    def __init__(self, keys: Iterable[str] = (), tokens: Tokens | None = None) -> None:
+    def __init__(
+        self, keys: Iterable[str] = (), tokens: Tokens | None = None, *, setting: str = "api_keys (DAZI_API_KEYS)"
+    ) -> None:
         self._owners: dict[bytes, str] = {}
         self._hashes: dict[str, bytes] = {}
         self._tokens = tokens
         for key in keys:
-            digest = _digest_of(key)
+            digest = _digest_of(key, setting)
             owner = f"key:{digest.hex()[:16]}"
             self._owners[digest] = owner
             self._hashes[owner] = digest
@@ -161,24 +161,19 @@ def _name_of(host: str) -> str:
     return (match[1] or match[2]).lower() if match else ""
 
 
-def _digest_of(key: str) -> bytes:
+def _digest_of(key: str, setting: str) -> bytes:
     """Return a key's hash; of one that is given as its hash, that. Raises `ConfigError`."""
     scheme, colon, digits = key.partition(":")
     if colon and scheme == "sha256":
         if not re.fullmatch(r"[0-9a-f]{64}", digits):
-            raise ConfigError("A sha256: entry in api_keys (DAZI_API_KEYS) is no hash. Make one with: dazi keys new")
+            raise ConfigError(f"A sha256: entry in {setting} is no hash. Make one with: dazi keys new")
         return bytes.fromhex(digits)
-    _check_strength(key)
+    _check_strength(key, setting)
     return hashlib.sha256(key.encode()).digest()
 
 
-def _check_strength(key: str) -> None:
-    if len(key) < SHORTEST_KEY or key.lower() in _PUBLIC_KEYS or len(set(key)) < 6:
-        raise ConfigError(
-            f"An API key of {len(key)} characters in api_keys (DAZI_API_KEYS) is too short (at least {SHORTEST_KEY}), too uniform or too well known. Make one with: "
-            "dazi keys new"
-        )
+def _check_strength(key: str, setting: str) -> None:
+    if why := weakness(key, least=SHORTEST_KEY):
+        raise ConfigError(f"A key of {len(key)} characters in {setting} is {why}. Make one with: dazi keys new")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError(
-            "An API key in api_keys (DAZI_API_KEYS) holds characters a header cannot carry. Use visible ASCII."
-        )
+        raise ConfigError(f"A key in {setting} holds characters a header cannot carry. Use visible ASCII.")

@@ -24,6 +24,9 @@ from dazi.web.options import read_numbers
 _MOST_AT_ONCE = 16
 # How a probe ended is asked for in the seconds after it.
 _MOST_REMEMBERED = 256
+_LEAST_HEARTBEAT = 0.02
+# Seconds beyond its plan after which a probe whose client takes nothing is over: as `STALL` of the readers.
+_STALL = 30.0
 
 Status = Literal["running", "finished", "left"]
 
@@ -43,6 +46,11 @@ class Plan:
     silence: float
     heartbeat: float
 
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return self.ticks * self.interval + self.silence
+
 
 class Probes:
     """The handlers of `/v1/probe`, and how the last probes ended."""
@@ -59,7 +67,7 @@ class Probes:
             ticks=int(number("ticks", 20, least=0, most=100)),
             interval=number("interval", 0.1, least=0.02, most=5),
             silence=number("silence", 0, least=0, most=300),
-            heartbeat=number("heartbeat", 0, least=0, most=60),
+            heartbeat=_heartbeat(number("heartbeat", 0, least=0, most=60)),
         )
         if self._running >= _MOST_AT_ONCE:
             raise Unavailable(
@@ -115,7 +123,9 @@ class Probe:
             await send({"type": "http.response.start", "status": 200, "headers": opening})
             telling = asyncio.ensure_future(self._tell(send))
             leaving = asyncio.ensure_future(_left(receive))
-            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (telling, leaving), timeout=self._plan.seconds + _STALL, return_when=asyncio.FIRST_COMPLETED
+            )
             status = "finished" if telling.done() and telling.exception() is None else "left"
             for task in (telling, leaving):
                 task.cancel()
@@ -156,6 +166,11 @@ class Probe:
             "authorization": "authorization" in headers,
             "headers": {name: headers[name][:200] for name in _ECHOED if name in headers},
         }
+
+
+def _heartbeat(seconds: float) -> float:
+    """Keep what is not none from being next to nothing: a comment is work, too."""
+    return max(_LEAST_HEARTBEAT, seconds) if seconds else 0
 
 
 def _body(text: str) -> Message:

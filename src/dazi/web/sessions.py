@@ -8,15 +8,16 @@ import re
 from msgspec import Struct
 from starlette.datastructures import Headers
 
-from dazi.errors import Forbidden, RequestError
+from dazi.errors import Forbidden, RequestError, Unavailable
 from dazi.web.calls import Call, Reply, json_reply
 from dazi.web.requests import decode, read_body
 from dazi.web.tokens import Tokens
-from dazi.wechat import WeChat
+from dazi.wechat import Login, WeChat
 
 _MAX_BODY = 4096
-# Calls to WeChat at once; a log-in that cannot get through waits for one.
+# Calls to WeChat at once; a log-in that cannot get through waits for one, so many seconds.
 _AT_ONCE = 64
+_PATIENCE = 5.0
 # What the platform sets itself, and a page cannot.
 _REFERER = re.compile(r"https://servicewechat\.com/([0-9A-Za-z]{1,64})/[^/]+/page-frame\.html")
 
@@ -56,10 +57,25 @@ class Sessions:
             )
         if self._checks_referer:
             self._check_referer(call.headers, self._wechat.appids)
-        async with self._turns:
-            user = await self._wechat.login(login.code, login.appid)
+        user = await self._login(self._wechat, login)
         token, seconds = self._tokens.issue(user.appid, user.openid)
         return json_reply(200, {"token": token, "expires_in": seconds})
+
+    async def _login(self, wechat: WeChat, login: WeChatLogin) -> Login:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                f"{_AT_ONCE} log-ins are waiting for WeChat, which is the limit.",
+                remedy="Try again in a moment.",
+                code="wechat_unavailable",
+                retry_after=2,
+            ) from None
+        try:
+            return await wechat.login(login.code, login.appid)
+        finally:
+            self._turns.release()
 
     def _check_referer(self, headers: Headers, appids: tuple[str, ...]) -> None:
         match = _REFERER.fullmatch(headers.get("referer", ""))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import jwt
 
+from dazi.credentials import weakness
 from dazi.errors import ConfigError, Unauthorized
 
 SHORTEST_SECRET = 32
@@ -114,9 +115,9 @@ def _kid(secret: str) -> str:
 
 
 def _checked(secret: str) -> str:
-    if len(secret) < SHORTEST_SECRET or len(set(secret)) < 10:
+    if why := weakness(secret, least=SHORTEST_SECRET):
         raise ConfigError(
-            f"A secret of {len(secret)} characters in session_secrets (DAZI_SESSION_SECRETS) is too short (at least "
-            f"{SHORTEST_SECRET}) or too uniform. Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            f"A secret of {len(secret)} characters in session_secrets (DAZI_SESSION_SECRETS) is {why}. "
+            "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
     return secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ from dazi.wechat.refusals import refusal_of, unavailable, unknown_app
 URL = "https://api.weixin.qq.com"
 # msgSecCheck takes no more characters at once.
 MOST_CHARACTERS = 2500
+# Seconds for a connection, and for each piece of an answer; and for a whole call, however slowly it drips.
 _TIMEOUT = 5.0
+_WHOLE_CALL = 10.0
+# Bytes of an answer; the longest in the documents have a thousand.
+_MAX_ANSWER = 64 * 1024
 # WeChat makes the next token five minutes before the end of this one, and takes both meanwhile.
 _AHEAD = 300.0
 # Errors that say that an access token is not good any more.
@@ -97,11 +102,11 @@ class WeChat:
         # `errcode` 0 means that the call worked, and nothing more: the verdict is `result.suggest`.
         if number := answer.get("errcode", 0):
             raise refusal_of(number)
-        result = answer.get("result", {})
-        suggest = result.get("suggest")
-        if suggest not in ("pass", "review", "risky"):
-            raise refusal_of(-1)
-        return Verdict(suggest, int(result.get("label", 100)))
+        result = answer.get("result")
+        suggest, label = (result.get("suggest"), result.get("label", 100)) if isinstance(result, dict) else (None, 100)
+        if suggest not in ("pass", "review", "risky") or not isinstance(label, int):
+            raise unavailable("no verdict")
+        return Verdict(suggest, label)
 
     async def access_token(self, appid: str | None = None) -> str:
         """Return an access token, from `stable_token`: the same for all workers and machines. Raises `RequestError`."""
@@ -114,7 +119,8 @@ class WeChat:
                 if (number := answer.get("errcode", 0)) or not isinstance(answer.get("access_token"), str):
                     raise refusal_of(number)
                 token.value = answer["access_token"]
-                token.until = self._clock() + max(1.0, float(answer.get("expires_in", 7200)) - _AHEAD)
+                seconds = answer.get("expires_in", 7200)
+                token.until = self._clock() + max(1.0, (seconds if isinstance(seconds, int) else 0) - _AHEAD)
         return token.value
 
     def _known(self, appid: str | None) -> str:
@@ -124,13 +130,39 @@ class WeChat:
             raise unknown_app(appid)
         return appid
 
-    async def _call(self, method: str, path: str, **request: Any) -> _Json:  # noqa: ANN401  # httpx's
+    async def _call(self, method: str, path: str, **fields: Any) -> _Json:  # noqa: ANN401  # httpx's
+        request = self._http.build_request(method, path, **fields)
+        request.url = _Unspoken(request.url)
         try:
-            response = await self._http.request(method, path, **request)
-            answer = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            # Not the error's own words: they hold the URL, and that the secret and the code.
+            async with asyncio.timeout(_WHOLE_CALL):
+                status, body = await self._send(request)
+            answer = json.loads(body)
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
+            # Not the error's own words: they may hold the URL, and that the secret and the code.
             raise unavailable(type(error).__name__) from None
-        if response.status_code != 200 or not isinstance(answer, dict):
-            raise unavailable(f"status {response.status_code}")
+        if status != 200 or not isinstance(answer, dict):
+            raise unavailable(f"status {status}")
+        if not isinstance(answer.get("errcode", 0), int):
+            raise unavailable("an errcode that is no number")
         return answer
+
+    async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
+        response = await self._http.send(request, stream=True)
+        body = bytearray()
+        try:
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _MAX_ANSWER:
+                    raise unavailable(f"more than {_MAX_ANSWER} bytes")
+        finally:
+            await response.aclose()
+        return response.status_code, bytes(body)
+
+
+class _Unspoken(httpx.URL):
+    """A URL that does not tell its query: httpx logs every URL, and WeChat's hold the AppSecret, the code, the access token."""
+
+    def __str__(self) -> str:
+        return str(self.copy_with(query=None))
+
+    __repr__ = __str__
