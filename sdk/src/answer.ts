@@ -58,7 +58,7 @@ const FOLDS: Record<string, (answer: Answer, event: WireEvent) => Answer> = {
   text: (answer, event) => ({ ...answer, text: answer.text + event.text }),
   reasoning: (answer, event) => ({ ...answer, reasoning: answer.reasoning + event.text }),
   retract: (answer, event) => ({ ...answer, text: event.text || '', isRetracted: true }),
-  snapshot: (answer, { text = '', reasoning = '', tool_calls = [], model = answer.model }) => ({ ...answer, text, reasoning: reasoning || '', toolCalls: tool_calls, model }),
+  snapshot: (answer, { text = '', reasoning, tool_calls = [], model = answer.model }) => ({ ...answer, text, reasoning: reasoning || '', toolCalls: tool_calls, model }),
   tool_call: (answer, event) => ({ ...answer, toolCalls: withPiece(answer.toolCalls, event) }),
 }
 
@@ -95,12 +95,9 @@ export function isProven(answer: Answer, event: WireEvent): boolean {
 /** zlib's CRC-32 of the text's UTF-8, as an unsigned number. The text has to be valid Unicode. */
 export function crc32(text: string): number {
   let crc = -1
-  // `encodeURIComponent` writes UTF-8; what it leaves as it is, is ASCII.
-  const bytes = encodeURIComponent(text)
-  for (let at = 0; at < bytes.length; at++) {
-    const isEscape = bytes.charCodeAt(at) === 37
-    crc ^= isEscape ? parseInt(bytes.slice(at + 1, at + 3), 16) : bytes.charCodeAt(at)
-    if (isEscape) at += 2
+  // `encodeURIComponent` writes UTF-8, each byte as `%` and two digits, or as the character of ASCII that it is.
+  for (const byte of encodeURIComponent(text).match(/%..|./g) || []) {
+    crc ^= byte[1] ? parseInt(byte.slice(1), 16) : byte.charCodeAt(0)
     for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 && 0xedb88320)
   }
   return ~crc >>> 0

@@ -48,8 +48,7 @@ export interface Client {
 }
 
 // Platforms cut at 60 s; before that the gateway asks to come back, which costs nothing.
-const MOST_SECONDS = 50
-const HEARTBEAT = 5
+const STREAM = '?max=50&heartbeat=5&inband=1'
 const POLL_SECONDS = 20
 
 interface Question {
@@ -71,7 +70,7 @@ export function createClient(options: ClientOptions): Client {
   return {
     ask: (body, onUpdate, { key = randomKey(), replace = false } = {}) =>
       followOnly({ body: JSON.stringify(body), key, replace }, onUpdate),
-    attach(generation, onUpdate, { after = '0', ...answer } = { after: '0' }) {
+    attach(generation, onUpdate, { after = '0', ...answer }: Partial<Progress> = {}) {
       return followOnly({ body: '', key: '', replace: false }, onUpdate, { generation, after, answer: { ...EMPTY, ...answer } })
     },
   }
@@ -140,11 +139,10 @@ function isSame(one: StreamState, other: StreamState): boolean {
 /** Sections 2.1 to 2.6 of PROTOCOL.md. */
 function requestOf(call: Call, { url, headers }: ClientOptions, { body, key, replace }: Question, state: StreamState): PlatformRequest {
   const mode = replace ? '&mode=replace' : ''
-  const stream = `?max=${MOST_SECONDS}&heartbeat=${HEARTBEAT}&inband=1${mode}`
   const path = {
-    start: stream,
+    start: STREAM + mode,
     submit: '',
-    attach: `/events${stream}&after=${state.after}`,
+    attach: `/events${STREAM}${mode}&after=${state.after}`,
     poll: `/events?after=${state.after}&wait=${POLL_SECONDS}${mode}`,
     read: '',
     abort: '/abort',

@@ -45,7 +45,7 @@ export interface SseParser {
 export class EventTooLarge extends Error {
   override name = 'EventTooLarge'
   constructor(readonly limit: number) {
-    super(`A server-sent event is longer than the limit of ${limit} characters; raise it, or send smaller events.`)
+    super(`An event is longer than the limit of ${limit} characters; raise it, or send smaller events.`)
   }
 }
 
@@ -54,9 +54,6 @@ const DEFAULT_LIMIT = 8 * 1024 * 1024
 
 // How long a fragment grows before it is put aside: longer, and byte by byte is slow; shorter, and the list is long.
 const PART = 1024
-
-// 31,000 years. Longer numbers are no time to wait for, and past 2**53 they would not be exact.
-const RETRY = /^\d{1,15}$/
 
 /** Make a parser. `limit`: the most characters (UTF-16 units) of an unfinished event that are kept. */
 export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
@@ -76,33 +73,25 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
   let overflowed = false // an event passed the limit; nothing after it can be trusted
 
   function feedText(text: string, events: ServerSentEvent[]): void {
+    if (!text) return
+    if (afterCr && text[0] === '\n') text = text.slice(1)
+    afterCr = text.endsWith('\r')
+    if (text.indexOf('\r') >= 0) text = text.replace(/\r\n?/g, '\n')
     let at = 0
-    if (afterCr && text) {
-      afterCr = false
-      if (text.charCodeAt(0) === 10) at = 1
-    }
-    let cr = text.indexOf('\r', at)
     for (;;) {
-      if (idle && cr < 0) at = feedPlainBlocks(text, at, events)
-      const lf = text.indexOf('\n', at)
-      const end = cr >= 0 && (cr < lf || lf < 0) ? cr : lf
+      if (idle) at = feedPlainBlocks(text, at, events)
+      const end = text.indexOf('\n', at)
       if (end < 0) break
-      endLine(text, at, end, events)
+      endLine(text.slice(at, end), events)
       if (overflowed) return
       at = end + 1
-      if (end !== cr) continue
-      if (at === text.length) afterCr = true
-      else if (text.charCodeAt(at) === 10) at++
-      cr = text.indexOf('\r', at)
     }
-    if (at < text.length) {
-      keep(text.slice(at))
-      idle = false
-    }
+    if (at < text.length) keep(text.slice(at))
     if (held + lineLength > limit) overflow()
   }
 
   function keep(fragment: string): void {
+    idle = false
     line += fragment
     lineLength += fragment.length
     if (line.length < PART) return
@@ -121,19 +110,16 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
     return at
   }
 
-  /** Take text[at, end), which ends the line in progress. */
-  function endLine(text: string, at: number, end: number, events: ServerSentEvent[]): void {
-    if (held + lineLength + end - at > limit) return overflow()
-    if (lineLength || atStart) {
-      text = lineParts.join('') + line + text.slice(at, end)
-      at = atStart && text.charCodeAt(0) === 0xfeff ? 1 : 0
-      end = text.length
-      dropLine()
-      atStart = false
-    }
-    idle = at === end
+  /** Take a line, whose beginning may have come before. */
+  function endLine(rest: string, events: ServerSentEvent[]): void {
+    if (held + lineLength + rest.length > limit) return overflow()
+    let whole = lineLength ? lineParts.join('') + line + rest : rest
+    if (lineLength) dropLine()
+    if (atStart && whole.charCodeAt(0) === 0xfeff) whole = whole.slice(1)
+    atStart = false
+    idle = !whole
     if (idle) endBlock(events)
-    else takeField(text.slice(at, end))
+    else takeField(whole)
   }
 
   function takeField(field: string): void {
@@ -145,7 +131,8 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
       held += field.length
     } else if (name === 'event') type = value
     else if (name === 'id' && value.indexOf('\0') < 0) id = value
-    else if (name === 'retry' && RETRY.test(value)) retry = +value
+    // 31,000 years: longer numbers are no time to wait for, and past 2**53 they would not be exact.
+    else if (name === 'retry' && /^\d{1,15}$/.test(value)) retry = +value
   }
 
   function endBlock(events: ServerSentEvent[]): void {

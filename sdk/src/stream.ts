@@ -72,7 +72,7 @@ type Step = [StreamState, Effect[]]
 // `started` is sent at once, so this is a connection, a round trip, and a slow network.
 const FIRST_BYTE = 5_000
 
-// Three heartbeats; see HEARTBEAT in client.ts.
+// Three heartbeats; see STREAM in client.ts.
 const SILENCE = 15_000
 
 // A poll waits at most 25 s at the gateway.
@@ -107,7 +107,7 @@ export function next(state: StreamState, input: Input): Step {
     case 'truth':
       return takeTruth(state, input.event, input.next, input.end)
     case 'aborted':
-      return [{ ...state, isAborting: false, call: 'none' }, [{ type: 'cancel' }]]
+      return rest({ ...state, isAborting: false })
     case 'refused':
       return refuse(state, input)
     case 'lost':
@@ -121,7 +121,7 @@ export function next(state: StreamState, input: Input): Step {
     case 'abort':
       return connect(ended({ ...state, isAborting: true, failures: 0 }, { type: 'aborted' }))
     case 'close':
-      return [{ ...state, status: 'ended', call: 'none' }, [{ type: 'cancel' }]]
+      return rest({ ...state, status: 'ended' })
   }
 }
 
@@ -129,13 +129,23 @@ export function next(state: StreamState, input: Input): Step {
 function connect(state: StreamState): Step {
   if (state.isHidden) return pause(state)
   const call = dueCall(state)
-  const status = state.status === 'ended' ? 'ended' : state.polls ? 'polling' : 'connecting'
   const effects: Effect[] = [{ type: 'cancel' }, { type: 'call', call }, { type: 'wake', milliseconds: isStream(call) ? FIRST_BYTE : ANSWER }]
-  return [{ ...state, call, status, isHeard: false, isMoved: false }, effects]
+  return [{ ...state, call, status: statusOf(state), isHeard: false, isMoved: false }, effects]
+}
+
+/** While nothing has come, or comes: an end stays one. */
+function statusOf(state: StreamState, otherwise: Status = state.polls ? 'polling' : 'connecting'): Status {
+  return state.status === 'ended' ? 'ended' : otherwise
 }
 
 function pause(state: StreamState): Step {
-  return [{ ...state, call: 'none', status: state.status === 'ended' ? 'ended' : 'paused' }, [{ type: 'cancel' }]]
+  return rest({ ...state, status: statusOf(state, 'paused') })
+}
+
+/** No call, and the next one after some milliseconds, or when something happens. */
+function rest(state: StreamState, milliseconds?: number): Step {
+  const wake: Effect[] = milliseconds === undefined ? [] : [{ type: 'wake', milliseconds }]
+  return [{ ...state, call: 'none' }, [{ type: 'cancel' }, ...wake]]
 }
 
 function dueCall(state: StreamState): Call {
@@ -170,8 +180,7 @@ function takeEvent(state: StreamState, event: WireEvent, id: string): Step {
 
 /** The gateway asked for it: no failure. Where nothing was said since the last time, not too fast. */
 function comeBack(state: StreamState): Step {
-  if (state.isMoved) return connect(state)
-  return [{ ...state, call: 'none' }, [{ type: 'cancel' }, { type: 'wake', milliseconds: POLL_GAP }]]
+  return state.isMoved ? connect(state) : rest(state, POLL_GAP)
 }
 
 /** Whether the position is one that the answer has already. */
@@ -189,7 +198,7 @@ function takePage(state: StreamState, events: WireEvent[], generation: string, p
   }
   const taken = { ...step[0], after: position, failures: 0 }
   if (state.call !== 'submit' && status !== 'running' && !events.length) return doubt(taken)
-  return [{ ...taken, call: 'none' }, [{ type: 'cancel' }, { type: 'wake', milliseconds: state.call === 'submit' ? 0 : POLL_GAP }]]
+  return rest(taken, state.call === 'submit' ? 0 : POLL_GAP)
 }
 
 function takeTruth(state: StreamState, event: WireEvent, position: string, end: End | null): Step {
@@ -206,7 +215,7 @@ function doubt(state: StreamState): Step {
 }
 
 function finish(state: StreamState, end: End): Step {
-  return [{ ...ended(state, end), call: 'none' }, [{ type: 'cancel' }]]
+  return rest(ended(state, end))
 }
 
 function ended(state: StreamState, end: End): StreamState {
@@ -231,12 +240,10 @@ function lose(state: StreamState, chance: number, atLeast = 0): Step {
   const failures = state.failures + 1
   if (failures > MOST_FAILURES) return giveUp(state)
   const longest = failures === 1 ? 0 : Math.min(LONGEST_PAUSE, 250 * 2 ** failures)
-  const milliseconds = Math.max(atLeast, longest * (0.5 + chance / 2))
-  const status = state.status === 'ended' ? 'ended' : state.polls ? 'polling' : 'connecting'
-  return [{ ...state, failures, status, call: 'none' }, [{ type: 'cancel' }, { type: 'wake', milliseconds }]]
+  return rest({ ...state, failures, status: statusOf(state) }, Math.max(atLeast, longest * (0.5 + chance / 2)))
 }
 
 function giveUp(state: StreamState): Step {
-  const message = 'The gateway could not be reached; what was said stands.'
+  const message = 'The gateway cannot be reached; what was said stands.'
   return finish({ ...state, isAborting: false }, { type: 'failed', code: 'connection_lost', message, retryable: true })
 }

@@ -59,7 +59,8 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
         timeout: TIMEOUT,
         success({ statusCode, data }) {
           // Some versions give in `success` once more what came in chunks.
-          if (close()) reception.end(statusCode, hasChunks ? '' : bodyOf(data))
+          // What is neither text nor nothing is an ArrayBuffer or, in DevTools, a view of one; hence the cast.
+          if (close()) reception.end(statusCode, hasChunks || !data ? '' : (data as Chunk))
         },
         fail({ errMsg }) {
           if (close()) reception.fail(errMsg)
@@ -77,9 +78,4 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
     },
     watchVisibility: (listener) => watchApp(wx, listener),
   }
-}
-
-function bodyOf(data: unknown): Chunk {
-  // What is neither text nor nothing is an ArrayBuffer or, in DevTools, a view of one; hence the cast.
-  return data ? (data as Chunk) : ''
 }

@@ -7,7 +7,7 @@ var FOLDS = {
   text: (answer, event) => ({ ...answer, text: answer.text + event.text }),
   reasoning: (answer, event) => ({ ...answer, reasoning: answer.reasoning + event.text }),
   retract: (answer, event) => ({ ...answer, text: event.text || "", isRetracted: true }),
-  snapshot: (answer, { text = "", reasoning = "", tool_calls = [], model = answer.model }) => ({ ...answer, text, reasoning: reasoning || "", toolCalls: tool_calls, model }),
+  snapshot: (answer, { text = "", reasoning, tool_calls = [], model = answer.model }) => ({ ...answer, text, reasoning: reasoning || "", toolCalls: tool_calls, model }),
   tool_call: (answer, event) => ({ ...answer, toolCalls: withPiece(answer.toolCalls, event) })
 };
 function fold(answer, event) {
@@ -37,11 +37,8 @@ function isProven(answer, event) {
 }
 function crc32(text) {
   let crc = -1;
-  const bytes = encodeURIComponent(text);
-  for (let at = 0; at < bytes.length; at++) {
-    const isEscape = bytes.charCodeAt(at) === 37;
-    crc ^= isEscape ? parseInt(bytes.slice(at + 1, at + 3), 16) : bytes.charCodeAt(at);
-    if (isEscape) at += 2;
+  for (const byte of encodeURIComponent(text).match(/%..|./g) || []) {
+    crc ^= byte[1] ? parseInt(byte.slice(1), 16) : byte.charCodeAt(0);
     for (let bit = 0; bit < 8; bit++) crc = crc >>> 1 ^ (crc & 1 && 3988292384);
   }
   return ~crc >>> 0;
@@ -52,58 +49,25 @@ function createUtf8Decoder() {
   return createNativeDecoder() || createPortableDecoder();
 }
 function createNativeDecoder() {
-  if (typeof TextDecoder !== "function" || !decodesStreams(new TextDecoder("utf-8", { ignoreBOM: true }))) return;
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  return {
-    decode: (bytes) => decoder.decode(bytes, { stream: true }),
-    end: () => decoder.decode()
-  };
-}
-function decodesStreams(decoder) {
   try {
-    const head = decoder.decode(new Uint8Array([239, 187, 191, 228]), { stream: true });
-    const tail = decoder.decode(new Uint8Array([189, 160, 240, 159, 224, 65]), { stream: true });
-    return head + "|" + tail === "\uFEFF|你��A";
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    const decode = (bytes) => decoder.decode(bytes, { stream: true });
+    const end = () => decoder.decode();
+    if (decode(PROBE.subarray(0, 4)) + "|" + decode(PROBE.subarray(4)) + end() === "\uFEFF|你��A") return { decode, end };
   } catch {
-    return false;
   }
 }
+var PROBE = new Uint8Array([239, 187, 191, 228, 189, 160, 240, 159, 224, 65]);
 var BLOCK = 8192;
-var SHORT = 64;
-var SHORTEST_WINDOW = 16;
-var LONGEST_WINDOW = 2048;
-var LONG = /^Error\n {4}at /.test(String(new Error().stack)) ? Infinity : 128;
-var NOT_ASCII = /[\x80-\xff]/g;
+var UNFINISHED = /(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})$/;
+var SEQUENCE = /[\xc2-\xdf][\x80-\xbf]?|(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])[\x80-\xbf]?|(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]{0,2}|[\x80-\xff]/g;
 function createPortableDecoder() {
-  const machine = createStateMachine();
+  let held = "";
   function decodeBlock(bytes) {
-    if (bytes.length < SHORT) return machine.decode(bytes, 0, bytes.length);
-    const latin = latinOf(bytes);
-    let text = "";
-    let window = SHORTEST_WINDOW;
-    let at = 0;
-    while (at < bytes.length) {
-      if (machine.isInCharacter()) {
-        text += machine.decode(bytes, at, ++at);
-        continue;
-      }
-      const start = nextNotAscii(latin, at);
-      text += latin.slice(at, start);
-      window = start - at < SHORTEST_WINDOW ? Math.min(2 * window, LONGEST_WINDOW) : SHORTEST_WINDOW;
-      at = characterEnd(bytes, Math.min(start + window, bytes.length));
-      text += decodeWindow(bytes, latin, start, at);
-    }
-    return text;
-  }
-  function decodeWindow(bytes, latin, start, end) {
-    const whole = end - unfinishedBytes(bytes, end);
-    if (whole - start >= LONG) {
-      try {
-        return decodeURIComponent(escape(latin.slice(start, whole))) + machine.decode(bytes, whole, end);
-      } catch {
-      }
-    }
-    return machine.decode(bytes, start, end);
+    const latin = held + String.fromCharCode.apply(null, bytes);
+    const unfinished = bytes[bytes.length - 1] < 128 ? null : UNFINISHED.exec(latin.slice(-3));
+    held = unfinished ? unfinished[0] : "";
+    return textOf(held ? latin.slice(0, -held.length) : latin);
   }
   return {
     decode(bytes) {
@@ -111,102 +75,38 @@ function createPortableDecoder() {
       for (let at = 0; at < bytes.length; at += BLOCK) text += decodeBlock(bytes.subarray(at, at + BLOCK));
       return text;
     },
-    end: machine.end
-  };
-}
-function latinOf(bytes) {
-  return String.fromCharCode.apply(null, bytes);
-}
-function nextNotAscii(latin, from) {
-  NOT_ASCII.lastIndex = from;
-  return NOT_ASCII.test(latin) ? NOT_ASCII.lastIndex - 1 : latin.length;
-}
-function characterEnd(bytes, end) {
-  while (end < bytes.length && (bytes[end] & 192) === 128) end++;
-  return end;
-}
-function unfinishedBytes(bytes, end) {
-  for (let count = 1; count <= 3 && count <= end; count++) {
-    const byte = bytes[end - count];
-    if (byte < 128) return 0;
-    if (byte >= 192) return (byte < 224 ? 2 : byte < 240 ? 3 : 4) > count ? count : 0;
-  }
-  return 0;
-}
-function createStateMachine() {
-  let needed = 0;
-  let codePoint = 0;
-  let lower = 128;
-  let upper = 191;
-  function decode(bytes, start, end) {
-    const units = [];
-    for (let at = start; at < end; at++) {
-      if (!needed) at = pushPlain(bytes, at, end, units);
-      if (at < end) take(bytes[at], units);
-    }
-    return String.fromCharCode.apply(null, units);
-  }
-  function take(byte, units) {
-    if (needed && (byte < lower || byte > upper)) {
-      units.push(65533);
-      needed = 0;
-    }
-    if (!needed) return begin2(byte, units);
-    lower = 128;
-    upper = 191;
-    codePoint = codePoint << 6 | byte & 63;
-    if (--needed) return;
-    if (codePoint > 65535) units.push(55232 + (codePoint >> 10), 56320 | codePoint & 1023);
-    else units.push(codePoint);
-  }
-  function begin2(byte, units) {
-    if (byte < 128 || byte < 194 || byte > 244) {
-      units.push(byte < 128 ? byte : 65533);
-      return;
-    }
-    needed = byte < 224 ? 1 : byte < 240 ? 2 : 3;
-    codePoint = byte & 63 >> needed;
-    lower = byte === 224 ? 160 : byte === 240 ? 144 : 128;
-    upper = byte === 237 ? 159 : byte === 244 ? 143 : 191;
-  }
-  return {
-    decode,
-    isInCharacter: () => needed > 0,
     end() {
-      const rest = needed ? "�" : "";
-      needed = 0;
-      return rest;
+      const rest2 = textOf(held);
+      held = "";
+      return rest2;
     }
   };
 }
-function pushPlain(bytes, at, end, units) {
-  for (; at < end; at++) {
-    const first = bytes[at];
-    if (first < 128) {
-      units.push(first);
-      continue;
-    }
-    if (first < 225 || first > 239 || first === 237 || at + 2 >= end) break;
-    const second = bytes[at + 1] ^ 128;
-    const third = bytes[at + 2] ^ 128;
-    if ((second | third) > 63) break;
-    units.push((first & 15) << 12 | second << 6 | third);
-    at += 2;
+function textOf(latin) {
+  try {
+    return decodeURIComponent(escape(latin));
+  } catch {
+    return latin.replace(SEQUENCE, characterOf);
   }
-  return at;
+}
+function characterOf(sequence) {
+  try {
+    return decodeURIComponent(sequence.replace(/[^]/g, (byte) => "%" + byte.charCodeAt(0).toString(16)));
+  } catch {
+    return "�";
+  }
 }
 
 // src/sse.ts
 var EventTooLarge = class extends Error {
   constructor(limit) {
-    super(`A server-sent event is longer than the limit of ${limit} characters; raise it, or send smaller events.`);
+    super(`An event is longer than the limit of ${limit} characters; raise it, or send smaller events.`);
     this.limit = limit;
     this.name = "EventTooLarge";
   }
 };
 var DEFAULT_LIMIT = 8 * 1024 * 1024;
 var PART = 1024;
-var RETRY = /^\d{1,15}$/;
 function createSseParser(limit = DEFAULT_LIMIT) {
   let decoder = createUtf8Decoder();
   let line = "";
@@ -223,32 +123,24 @@ function createSseParser(limit = DEFAULT_LIMIT) {
   let idle = false;
   let overflowed = false;
   function feedText(text, events) {
+    if (!text) return;
+    if (afterCr && text[0] === "\n") text = text.slice(1);
+    afterCr = text.endsWith("\r");
+    if (text.indexOf("\r") >= 0) text = text.replace(/\r\n?/g, "\n");
     let at = 0;
-    if (afterCr && text) {
-      afterCr = false;
-      if (text.charCodeAt(0) === 10) at = 1;
-    }
-    let cr = text.indexOf("\r", at);
     for (; ; ) {
-      if (idle && cr < 0) at = feedPlainBlocks(text, at, events);
-      const lf = text.indexOf("\n", at);
-      const end = cr >= 0 && (cr < lf || lf < 0) ? cr : lf;
+      if (idle) at = feedPlainBlocks(text, at, events);
+      const end = text.indexOf("\n", at);
       if (end < 0) break;
-      endLine(text, at, end, events);
+      endLine(text.slice(at, end), events);
       if (overflowed) return;
       at = end + 1;
-      if (end !== cr) continue;
-      if (at === text.length) afterCr = true;
-      else if (text.charCodeAt(at) === 10) at++;
-      cr = text.indexOf("\r", at);
     }
-    if (at < text.length) {
-      keep(text.slice(at));
-      idle = false;
-    }
+    if (at < text.length) keep(text.slice(at));
     if (held + lineLength > limit) overflow();
   }
   function keep(fragment) {
+    idle = false;
     line += fragment;
     lineLength += fragment.length;
     if (line.length < PART) return;
@@ -264,18 +156,15 @@ function createSseParser(limit = DEFAULT_LIMIT) {
     }
     return at;
   }
-  function endLine(text, at, end, events) {
-    if (held + lineLength + end - at > limit) return overflow();
-    if (lineLength || atStart) {
-      text = lineParts.join("") + line + text.slice(at, end);
-      at = atStart && text.charCodeAt(0) === 65279 ? 1 : 0;
-      end = text.length;
-      dropLine();
-      atStart = false;
-    }
-    idle = at === end;
+  function endLine(rest2, events) {
+    if (held + lineLength + rest2.length > limit) return overflow();
+    let whole = lineLength ? lineParts.join("") + line + rest2 : rest2;
+    if (lineLength) dropLine();
+    if (atStart && whole.charCodeAt(0) === 65279) whole = whole.slice(1);
+    atStart = false;
+    idle = !whole;
     if (idle) endBlock(events);
-    else takeField(text.slice(at, end));
+    else takeField(whole);
   }
   function takeField(field) {
     const colon = field.indexOf(":");
@@ -286,7 +175,7 @@ function createSseParser(limit = DEFAULT_LIMIT) {
       held += field.length;
     } else if (name === "event") type = value;
     else if (name === "id" && value.indexOf("\0") < 0) id = value;
-    else if (name === "retry" && RETRY.test(value)) retry = +value;
+    else if (name === "retry" && /^\d{1,15}$/.test(value)) retry = +value;
   }
   function endBlock(events) {
     lastId = id;
@@ -372,7 +261,7 @@ function next(state, input) {
     case "truth":
       return takeTruth(state, input.event, input.next, input.end);
     case "aborted":
-      return [{ ...state, isAborting: false, call: "none" }, [{ type: "cancel" }]];
+      return rest({ ...state, isAborting: false });
     case "refused":
       return refuse(state, input);
     case "lost":
@@ -386,18 +275,24 @@ function next(state, input) {
     case "abort":
       return connect(ended({ ...state, isAborting: true, failures: 0 }, { type: "aborted" }));
     case "close":
-      return [{ ...state, status: "ended", call: "none" }, [{ type: "cancel" }]];
+      return rest({ ...state, status: "ended" });
   }
 }
 function connect(state) {
   if (state.isHidden) return pause(state);
   const call = dueCall(state);
-  const status = state.status === "ended" ? "ended" : state.polls ? "polling" : "connecting";
   const effects = [{ type: "cancel" }, { type: "call", call }, { type: "wake", milliseconds: isStream(call) ? FIRST_BYTE : ANSWER }];
-  return [{ ...state, call, status, isHeard: false, isMoved: false }, effects];
+  return [{ ...state, call, status: statusOf(state), isHeard: false, isMoved: false }, effects];
+}
+function statusOf(state, otherwise = state.polls ? "polling" : "connecting") {
+  return state.status === "ended" ? "ended" : otherwise;
 }
 function pause(state) {
-  return [{ ...state, call: "none", status: state.status === "ended" ? "ended" : "paused" }, [{ type: "cancel" }]];
+  return rest({ ...state, status: statusOf(state, "paused") });
+}
+function rest(state, milliseconds) {
+  const wake2 = milliseconds === void 0 ? [] : [{ type: "wake", milliseconds }];
+  return [{ ...state, call: "none" }, [{ type: "cancel" }, ...wake2]];
 }
 function dueCall(state) {
   if (state.isAborting) return "abort";
@@ -424,8 +319,7 @@ function takeEvent(state, event, id) {
   return isEnd(event) ? finish(moved, event) : [moved, []];
 }
 function comeBack(state) {
-  if (state.isMoved) return connect(state);
-  return [{ ...state, call: "none" }, [{ type: "cancel" }, { type: "wake", milliseconds: POLL_GAP }]];
+  return state.isMoved ? connect(state) : rest(state, POLL_GAP);
 }
 function isCovered(id, after) {
   const [epoch, position] = id.split("-");
@@ -440,7 +334,7 @@ function takePage(state, events, generation, position, status) {
   }
   const taken = { ...step[0], after: position, failures: 0 };
   if (state.call !== "submit" && status !== "running" && !events.length) return doubt(taken);
-  return [{ ...taken, call: "none" }, [{ type: "cancel" }, { type: "wake", milliseconds: state.call === "submit" ? 0 : POLL_GAP }]];
+  return rest(taken, state.call === "submit" ? 0 : POLL_GAP);
 }
 function takeTruth(state, event, position, end) {
   const answer = fold(state.answer, event);
@@ -453,7 +347,7 @@ function doubt(state) {
   return doubted.failures > MOST_FAILURES ? giveUp(doubted) : connect(doubted);
 }
 function finish(state, end) {
-  return [{ ...ended(state, end), call: "none" }, [{ type: "cancel" }]];
+  return rest(ended(state, end));
 }
 function ended(state, end) {
   return { ...state, status: "ended", end: state.end || end };
@@ -473,18 +367,15 @@ function lose(state, chance, atLeast = 0) {
   const failures = state.failures + 1;
   if (failures > MOST_FAILURES) return giveUp(state);
   const longest = failures === 1 ? 0 : Math.min(LONGEST_PAUSE, 250 * 2 ** failures);
-  const milliseconds = Math.max(atLeast, longest * (0.5 + chance / 2));
-  const status = state.status === "ended" ? "ended" : state.polls ? "polling" : "connecting";
-  return [{ ...state, failures, status, call: "none" }, [{ type: "cancel" }, { type: "wake", milliseconds }]];
+  return rest({ ...state, failures, status: statusOf(state) }, Math.max(atLeast, longest * (0.5 + chance / 2)));
 }
 function giveUp(state) {
-  const message = "The gateway could not be reached; what was said stands.";
+  const message = "The gateway cannot be reached; what was said stands.";
   return finish({ ...state, isAborting: false }, { type: "failed", code: "connection_lost", message, retryable: true });
 }
 
 // src/client.ts
-var MOST_SECONDS = 50;
-var HEARTBEAT = 5;
+var STREAM = "?max=50&heartbeat=5&inband=1";
 var POLL_SECONDS = 20;
 function createClient(options) {
   let polls = !options.platform.streams;
@@ -496,7 +387,7 @@ function createClient(options) {
   }
   return {
     ask: (body, onUpdate, { key = randomKey(), replace = false } = {}) => followOnly({ body: JSON.stringify(body), key, replace }, onUpdate),
-    attach(generation, onUpdate, { after = "0", ...answer } = { after: "0" }) {
+    attach(generation, onUpdate, { after = "0", ...answer } = {}) {
       return followOnly({ body: "", key: "", replace: false }, onUpdate, { generation, after, answer: { ...EMPTY, ...answer } });
     }
   };
@@ -551,11 +442,10 @@ function isSame(one, other) {
 }
 function requestOf(call, { url, headers }, { body, key, replace }, state) {
   const mode = replace ? "&mode=replace" : "";
-  const stream = `?max=${MOST_SECONDS}&heartbeat=${HEARTBEAT}&inband=1${mode}`;
   const path = {
-    start: stream,
+    start: STREAM + mode,
     submit: "",
-    attach: `/events${stream}&after=${state.after}`,
+    attach: `/events${STREAM}${mode}&after=${state.after}`,
     poll: `/events?after=${state.after}&wait=${POLL_SECONDS}${mode}`,
     read: "",
     abort: "/abort"
@@ -656,7 +546,7 @@ var TARGET = /\(\s*(?:<([^<>\n]*)>|((?:[^\s()<>\\]|\\[^]|\((?:[^\s()\\]|\\[^])*\
 var BREAK = /<br *\/?>/iy;
 var ENTITY = /&(amp|lt|gt|quot|nbsp|#39);/y;
 var ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', nbsp: " ", "#39": "'" };
-var UNFINISHED = /[*_~`\\!\s]/;
+var UNFINISHED2 = /[*_~`\\!\s]/;
 function readInline(source, progress, isOpen) {
   const end = isOpen ? openEnd(source) : source.length;
   const settledEnd = isOpen ? end - LOOKAHEAD : -1;
@@ -696,12 +586,12 @@ function readInline(source, progress, isOpen) {
   function takeEmphasis(run) {
     const [before, after] = [source[at - 1] || " ", source[at + run.length] || " "];
     const inWord = run[0] === "_" && /\w/.test(before) && /\w/.test(after);
-    let rest = run.length;
-    if (!inWord && /\S/.test(before)) rest = closeEmphasis(run[0], rest);
-    if (rest && !inWord && /\S/.test(after) && (run[0] !== "~" || rest > 1)) {
-      openers.push({ sign: run[0], count: rest, at, index: pieces.length, isRest: rest < run.length });
+    let rest2 = run.length;
+    if (!inWord && /\S/.test(before)) rest2 = closeEmphasis(run[0], rest2);
+    if (rest2 && !inWord && /\S/.test(after) && (run[0] !== "~" || rest2 > 1)) {
+      openers.push({ sign: run[0], count: rest2, at, index: pieces.length, isRest: rest2 < run.length });
       push("", run.length);
-    } else push(run.slice(0, rest), run.length);
+    } else push(run.slice(0, rest2), run.length);
   }
   function closeEmphasis(sign, count) {
     for (let i = openers.length - 1; i >= 0 && count; i--) {
@@ -821,7 +711,7 @@ function literalOf({ sign, count }) {
 }
 function openEnd(source) {
   let end = source.length;
-  while (end && source.length - end < REACH && UNFINISHED.test(source[end - 1])) end--;
+  while (end && source.length - end < REACH && UNFINISHED2.test(source[end - 1])) end--;
   return end;
 }
 function closingRun(source, run, from, end) {
@@ -951,14 +841,14 @@ function takeCode(state, block, fence, line) {
   pushText(spans, (spans.length ? "\n" : "") + text.slice(Math.min(indentOf(text), block.indent || 0)));
   return [[], { ...state, block: { ...block, node: { ...block.node, spans } } }];
 }
-function openItem(state, [, bullet, number, rest = ""], line) {
-  const task = TASK.exec(rest);
-  const isHalfTask = line.isOpen && HALF_TASK.test(rest);
+function openItem(state, [, bullet, number, rest2 = ""], line) {
+  const task = TASK.exec(rest2);
+  const isHalfTask = line.isOpen && HALF_TASK.test(rest2);
   const marker = task ? task[1] === " " ? "☐" : "☑" : number ? `${number}.` : "•";
   const quote = state.quote && { quote: state.quote };
   const node = { type: "item", depth: state.lists.length, marker: bullet && marker, ...quote };
   const at = line.at + (task ? task[0].length : 0);
-  return opened(state, { node, source: isHalfTask ? "" : rest.slice(task ? task[0].length : 0), at });
+  return opened(state, { node, source: isHalfTask ? "" : rest2.slice(task ? task[0].length : 0), at });
 }
 function takeText(state, inside, place, content, { at, isOpen }) {
   const { block } = state;
@@ -1141,56 +1031,25 @@ async function pump(reader, reception) {
 }
 
 // src/graphemes.ts
-var RUNS = "CaNC2RCiO2nCxO9XO3CXOghE34O7nE7O7bE1jO1kP6OaEbOCO1aElOgEO2tE7POEfOxPOEOuErO2jEbO1mE9O9EOoEoO17E3O1gP2O6E8O16EoPExO1iEuOaE2OtE3O1kEiO9EOaE2OqE6O1kEmOuE2O3EObE3O1kEiOkE2OmEaO1kEsOaE2OuEO1nEgO9EO14E5O1jErObE2OtE3O1kErObE2OfEhO1jEjPO8EOaE2OtE3O1yEmOiE2O1pEaOcE8O2qEcObE7O21E2OrE5O4E2O1dEnO5E1cO9EO2uEiOnE4O4E3OgE4OdE5O6EOfEO2qL2oV20T2gO9pE3OqaE4OsE3OtE2OuE2O1sEwO9EO19E3CEO39E2OyEO3aEsO63E5O1lE17O1cE2dO1bEhO12E9OcE3OuEdO1kEeO1cEkO48EpO4EO6E6O5iE1sOejCEZC2OoC7OdXOcXOmCgO2oExO1dXoO2eX228O6nE3O3xEO2oEwOfeE6XOcXO2jE2Oe4X3OmvpEfOwE2O28E2O7kEO3EO4EOnE5O4EO2bE2O1eEiOqEiOdEO12E8OpEdOcLtO3E4O1bEeO10EO1vEeOcEO8E2O1aEO1fE9O5E4O15E5O5E2O6kEbO8n6VnO4T1dO6xuEOkhEgOgEgO5rCO4eE2O28CcOe9EamO1aeE1buO2PO4EOaPO1eE5dOP2O5E1h2PEPE6wPExO14P6EjgPEcbPE1sO44tCgEmOasaE1zOt4E4jOf57E2OC4O3mkEhfC8E5mO1izE4wO11sE1u3O1bpXdiIqXe3E5X2daOguteCwE2oC3kE6oC2s0O44jk";
+var RUNS = "CaNC2RCiO2nCxO9XO3CXOghE34O7nE7O7bE1jO1kP6OaEbOCO1aElOgEO2tE7POEfOxPOEOuErO2jEbO1mE9O9EOoEoO17E3O1gP2O6E8O16EoPEyO1hEuOaE2OsE5O1hEuOaE2OqE7O1hEuOaE2OcE2O3EOaE5O1hEuOaE2OmEbO1hEuOaE2OsE5O1hE16OsE5O1hEuOaE2OsE5O1hEuOaE2OfEiO1hEkPE9OaE2OtE3O1yEmOiE2O1pEaOcE8O2qEcObE7O21E2OrE5O4E2O1dEnO5E1cO9EO2uEiOnE4O4E3OgE4OdE5O6EOfEO2qL2oV20T2gO9pE3OqaE2qO1sEwO9EO19E3CEO39E2OyEO3aEsO63E5O1lE17O1cE2dO1bEhO12EoOuEdO1kEeO1cEkO48E16O5iE1sOejCEZC2OoC7OdXOcXOmCgO2oExO1dXoO2eX228O6nE3O3xEO2oEwOfeE6XOcXO2jE2Oe4X3OmvpEfOwE2O28E2O7kEaOnEaO2bE2O1eEiOqEwO12E8OpEdOcLtO3E4O1bEeO10EO1vE11O1aEO1fEiO15EcO6kEbO8n6VnO4T1dO6xuEOkhEgOgEgO5rCO4eE2O28CcOe9E5s6O44tCgEmOasaEzmOf57E2OC4O3mkEhfC8E5mO1izE30rO1bpXdiIqXe3E5X2da";
+var JOINS = /RN$|L[LVAB]$|[AV][VT]$|[BT]T$|[^RNC][EZ]$|P[^RNC]$|XE*ZX$|(?:^|[^I])II$/;
 function graphemeEnd(text, start) {
   let at = start;
-  let before = "";
-  let inEmoji = false;
-  let inFlag = false;
+  let cluster = "";
   while (at < text.length) {
     const codePoint = text.codePointAt(at);
-    const after = classOf(codePoint);
-    if (at > start && !joins(before, after, inEmoji, inFlag)) break;
-    inEmoji = after === "X" || inEmoji && before !== "Z" && (after === "E" || after === "Z");
-    inFlag = after === "I" && !inFlag;
-    before = after;
+    cluster = cluster.slice(-3).replace("EE", "E") + classOf(codePoint);
+    if (at > start && !JOINS.test(cluster)) break;
     at += codePoint > 65535 ? 2 : 1;
   }
   return at;
 }
-var FOLLOWERS = { R: "N", L: "LVAB", A: "VT", V: "VT", B: "T", T: "T" };
-function joins(before, after, inEmoji, inFlag) {
-  if ((FOLLOWERS[before] || "").indexOf(after) >= 0) return true;
-  if (isControl(before) || isControl(after)) return false;
-  if (after === "E" || after === "Z" || before === "P") return true;
-  return inEmoji && before === "Z" && after === "X" || inFlag && after === "I";
-}
-function isControl(letter) {
-  return letter === "C" || letter === "R" || letter === "N";
-}
-var starts = [];
-var letters = [];
+var classes = "";
 function classOf(codePoint) {
-  if (codePoint >= 32 && codePoint < 127) return "O";
   if (codePoint >= 44032 && codePoint < 55204) return (codePoint - 44032) % 28 ? "B" : "A";
-  if (!starts.length) readTable();
-  let low = 0;
-  let high = starts.length;
-  while (high - low > 1) {
-    const middle = low + high >> 1;
-    if (starts[middle] > codePoint) high = middle;
-    else low = middle;
-  }
-  return letters[low];
-}
-function readTable() {
-  let start = 0;
-  RUNS.replace(/([A-Z])([^A-Z]*)/g, (_, letter, length) => {
-    starts.push(start);
-    letters.push(letter);
-    start += length ? parseInt(length, 36) : 1;
-    return "";
-  });
+  if (codePoint >= 917504) return "E";
+  if (!classes) classes = RUNS.replace(/(\D)([\da-z]*)/g, (_, letter, length) => letter.repeat(parseInt(length || "1", 36)));
+  return classes[codePoint] || "O";
 }
 
 // src/typewriter.ts
