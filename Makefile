@@ -1,7 +1,7 @@
 # The one task runner. `make` alone lists what there is; nothing here needs a flag.
 
 .POSIX:
-.PHONY: help run test test-full lint bench bench-full docs sdk miniprogram release lock clean
+.PHONY: help run preview test test-full lint bench bench-full docs sdk miniprogram release lock clean
 .NOTPARALLEL:
 
 # Parsers of other libraries, for bench/sse_parsers.py; in a folder of their own, which only the bench's runs look into.
@@ -13,6 +13,9 @@ help:
 run: ## serve the embedded model, or the one that OPENAI_BASE_URL names, at 127.0.0.1:8000
 	@sh scripts/setup run
 	@exec .venv/bin/dazi serve
+
+preview: ## run the mini program of examples/, or of APP=folder, in a browser at 127.0.0.1:8100
+	@exec bash scripts/preview
 
 test: ## run the tests, a real browser included
 	@sh scripts/setup test

@@ -9,6 +9,7 @@ from tests.e2e.conftest import browser, chromium, mock, page, stack  # noqa: F40
 from tests.miniprogram.preview import FIXTURE, ROOT, Program, previewing
 
 EXAMPLE = ROOT / "examples" / "miniprogram"
+Programs = Callable[[str], Program]
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,6 @@ def preview() -> Iterator[str]:
 
 
 @pytest.fixture
-def program(page: Page, preview: str) -> Callable[[str], Program]:  # noqa: F811  # the fixture imported above
+def program(page: Page, preview: str) -> Programs:  # noqa: F811  # the fixture imported above
     """A mini program by its folder's name: `await program("fixture").open(gateway)`."""
     return lambda name: Program(page, preview, name)

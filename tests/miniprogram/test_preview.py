@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from playwright.async_api import expect
 from tests.conftest import Serve
-from tests.miniprogram.preview import Program
+from tests.miniprogram.conftest import Programs
 
 from dazi.upstream.demo import DemoUpstream
 
 TEXT = "从前有座山，👨\u200d👩\u200d👧 𠮷。" * 5
-Programs = Callable[[str], Program]
 
 
 async def test_a_page_runs_with_events_data_and_components(program: Programs) -> None:

@@ -20,15 +20,18 @@ export interface SetDataCounts {
 export interface SetDataCounter {
   counts(): SetDataCounts
   reset(): void
+  /** Milliseconds since the last call. */
+  quiet(): number
 }
 
 const MOST_UNDEFINED = 100
 
-export function countSetData(onCall: (path: string, bytes: number) => void): SetDataCounter {
+export function countSetData(onCall: () => void): SetDataCounter {
   const prototype = component.ComponentCaller.prototype
   const original = prototype.setData
   const encoder = new TextEncoder()
   let counts: SetDataCounts
+  let last = performance.now()
   let lately: number[] // the times of the calls within the last second
 
   function reset(): void {
@@ -36,7 +39,7 @@ export function countSetData(onCall: (path: string, bytes: number) => void): Set
     lately = []
   }
 
-  function count(path: string, json: string): void {
+  function count(json: string): void {
     const bytes = encoder.encode(json).length
     const now = performance.now()
     lately = [...lately.filter((time) => time > now - 1000), now]
@@ -44,12 +47,13 @@ export function countSetData(onCall: (path: string, bytes: number) => void): Set
     counts.bytes += bytes
     counts.largest = Math.max(counts.largest, bytes)
     counts.perSecond = Math.max(counts.perSecond, lately.length)
-    onCall(path, bytes)
+    last = now
+    onCall()
   }
 
   prototype.setData = function (this: { is: string }, data: Record<string, unknown>, callback?: () => void) {
     const json = JSON.stringify(data) || '{}'
-    count(this.is, json)
+    count(json)
     for (const [field, value] of Object.entries(data)) {
       if (value === undefined && counts.undefinedFields.length < MOST_UNDEFINED) counts.undefinedFields.push(`${this.is}: ${field}`)
     }
@@ -57,5 +61,5 @@ export function countSetData(onCall: (path: string, bytes: number) => void): Set
   }
 
   reset()
-  return { counts: () => ({ ...counts }), reset }
+  return { counts: () => ({ ...counts }), reset, quiet: () => performance.now() - last }
 }

@@ -40,11 +40,12 @@ export interface PagesOptions {
   engine: Engine
   styles: Styles
   host: HTMLElement
-  onChange(): void
+  /** Another page is on top. */
+  onTop(page: Page): void
   onError(error: unknown): void
 }
 
-export function createPages({ program, engine, styles, host, onChange, onError }: PagesOptions): Pages {
+export function createPages({ program, engine, styles, host, onTop, onError }: PagesOptions): Pages {
   const stack: Page[] = []
   const kept = new Map<string, Page>() // tabs that were opened
   const tabs = (program.app.tabBar?.list || []).map(({ pagePath }) => pagePath)
@@ -90,7 +91,7 @@ export function createPages({ program, engine, styles, host, onChange, onError }
     for (const { element } of stack) element.hidden = element !== page.element
     for (const { element } of kept.values()) element.hidden = element !== page.element
     paintBackground(page)
-    onChange()
+    onTop(page)
     if (!isVisible) return
     call(page, 'onShow')
     lifetime(page.root.getComponent(), 'show')

@@ -1,9 +1,9 @@
 /** `window.preview`: what the frame around the program, and tests, may see of it and do with it. */
 
 import type { Problem } from '../build/problems.js'
+import type { Bar } from './bar.js'
 import type { SetDataCounts } from './counters.js'
 import type { NetworkEntry } from './network.js'
-import type { Bar } from './wx/navigation.js'
 import type { Theme } from './wx/system.js'
 
 export interface NoteEntry {
@@ -54,4 +54,11 @@ export interface Preview {
   text(part: string, timeout?: number): Promise<void>
   /** Be told whenever something here has changed; answers how to stop. */
   watch(listener: () => void): () => void
+}
+
+declare global {
+  interface Window {
+    /** A promise until the program has been built; rejected if it cannot be. */
+    preview: Promise<Preview> | Preview
+  }
 }

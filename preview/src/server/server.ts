@@ -13,8 +13,9 @@ import { WebSocketServer } from 'ws'
 import { buildProgram } from '../build/program.js'
 import { openFolder } from '../build/folder.js'
 import type { Session } from '../session.js'
-import { serveExchanges } from './exchanges.js'
 import type { Bundles } from './bundles.js'
+import { tellChanges } from './changes.js'
+import { serveExchanges } from './exchanges.js'
 
 export interface ServerOptions {
   /** Of mini programs. */
@@ -54,6 +55,8 @@ export async function serve(options: ServerOptions): Promise<Server> {
     let { status = 200, type, body }: Answer = { status: 403, type: 'text/plain', body: 'The preview is open to its own page alone.' }
     if (isOurs(request, server, false)) {
       try {
+        const url = new URL(request.url || '/', 'http://preview')
+        if (url.pathname === '/changes') return tellChanges(openFolder(folderOf(url.searchParams.get('app') || '')).root, request, response)
         ;({ status = 200, type, body } = await route(request))
       } catch (error) {
         ;({ status = 500, type, body } = { status: 500, type: 'text/plain; charset=utf-8', body: error instanceof Error ? error.message : String(error) })

@@ -1,1 +1,33 @@
-export {}
+/** The preview's page: a phone, and a panel beside it (`panel=0`: the phone alone, as large as the window). */
+
+import type { Session } from '../session.js'
+import { readParameters } from '../parameters.js'
+import { drawPanel } from './panel.js'
+import { createPhone } from './phone.js'
+import './shell.css'
+
+const search = new URLSearchParams(location.search)
+const hasPanel = search.get('panel') !== '0'
+
+window.preview = open()
+
+async function open(): Promise<Awaited<Window['preview']>> {
+  const { profile } = readParameters(location.search)
+  const phone = createPhone(document.querySelector('.phone') as HTMLElement, profile, !hasPanel)
+  const preview = await phone.load(`?${search}`)
+  window.preview = preview
+  if (!hasPanel) return preview
+  const session = (await (await fetch('session.json')).json()) as Session // our own server's
+  drawPanel(document.querySelector('.panel') as HTMLElement, { session, search, preview, restart })
+  watchFolder(search.get('app') || session.apps[0] || '')
+  return preview
+}
+
+function restart(): void {
+  location.search = String(search)
+}
+
+/** Load anew when a file of the program has changed. */
+function watchFolder(app: string): void {
+  new EventSource(`changes?app=${encodeURIComponent(app)}`).onmessage = () => location.reload()
+}

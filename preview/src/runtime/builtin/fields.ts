@@ -101,6 +101,9 @@ function attachField(self: Self, element: HTMLElement, world: World): void {
   })
   own.addEventListener('input', tell)
   own.addEventListener('focus', () => {
+    const { cursor, selectionStart, selectionEnd } = self.data as Record<string, number>
+    if (Number(selectionStart) >= 0) own.setSelectionRange(Number(selectionStart), Number(selectionEnd))
+    else if (Number(cursor) >= 0) own.setSelectionRange(Number(cursor), Number(cursor))
     self.triggerEvent('focus', { value: own.value, height: 0 })
     world.focus(self, true)
   })
@@ -141,6 +144,8 @@ const heights = new WeakMap<HTMLElement, number>()
 function grow(self: Self, element: HTMLElement): void {
   const own = field(element)
   if (!(own instanceof HTMLTextAreaElement)) return
+  // A browser's textarea has two rows of its own accord.
+  if (self.data['autoHeight']) own.rows = 1
   own.style.height = self.data['autoHeight'] ? 'auto' : ''
   const height = own.scrollHeight
   if (self.data['autoHeight']) own.style.height = `${height}px`

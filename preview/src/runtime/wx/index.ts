@@ -15,7 +15,7 @@ export interface WxOptions {
   emulator: Emulator
   application: Application
   launch: LaunchOptions
-  pages(): Pages
+  pages: Pages
   login(): Promise<{ code: string }>
   /** A name was looked for that is not here. */
   onMissing(name: string): void
@@ -32,7 +32,7 @@ export function createWx({ program, emulator, application, launch, pages, login,
     login: call('login', login),
     checkSession: call('checkSession', () => undefined),
     nextTick: (callback: () => void) => queueMicrotask(callback),
-    createSelectorQuery: () => pages().top()?.caller['createSelectorQuery'](),
+    createSelectorQuery: () => pages.top()?.caller['createSelectorQuery'](),
     createIntersectionObserver: (component: { createIntersectionObserver(option?: object): unknown }, option?: object) => component.createIntersectionObserver(option),
     getLaunchOptionsSync: () => launch,
     getEnterOptionsSync: () => launch,

@@ -1,47 +1,24 @@
 /** `wx.navigateTo` and its kin, and the bar above the page. */
 
-import type { AppConfig, Config } from '../../program.js'
+import type { Bar } from '../bar.js'
 import type { Pages } from '../pages.js'
 import { call } from './calls.js'
-import type { Theme } from './system.js'
-
-/** What the frame draws above the window. */
-export interface Bar {
-  title: string
-  background: string
-  text: 'black' | 'white'
-  isCustom: boolean
-  isLoading: boolean
-  canGoBack: boolean
-}
 
 interface Url { url: string; events?: Record<string, (value: unknown) => void> }
 
-/** What `window` and a page's json say, with the names of theme.json resolved. */
-export function barOf(app: AppConfig, config: Config, theme: Theme, canGoBack: boolean): Bar {
-  const told: Config = { ...app.window, ...config }
-  const named = (value: string | undefined, otherwise: string) => (value?.startsWith('@') ? app.themes[theme][value.slice(1)] : value) || otherwise
-  const isDark = theme === 'dark' && app.darkmode
-  return {
-    title: told.navigationBarTitleText || '', background: named(told.navigationBarBackgroundColor, isDark ? '#191919' : '#000000'),
-    text: named(told.navigationBarTextStyle, 'white') === 'black' ? 'black' : 'white',
-    isCustom: told.navigationStyle === 'custom', isLoading: false, canGoBack,
-  }
-}
-
-export function createNavigation(pages: () => Pages, changeBar: (change: Partial<Bar>) => void) {
+export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>) => void) {
   return {
     navigateTo: call('navigateTo', ({ url, events = {} }: Url) => {
       const channel = createChannel()
       Object.entries(events).forEach(([name, listener]) => channel.opener.on(name, listener))
-      const page = pages().open(url)
+      const page = pages.open(url)
       page.caller['getOpenerEventChannel'] = () => channel.opened
       return { eventChannel: channel.opener }
     }),
-    redirectTo: call('redirectTo', ({ url }: Url) => void pages().redirect(url)),
-    navigateBack: call('navigateBack', ({ delta = 1 }: { delta?: number }) => pages().back(delta)),
-    reLaunch: call('reLaunch', ({ url }: Url) => void pages().relaunch(url)),
-    switchTab: call('switchTab', ({ url }: Url) => void pages().switchTab(url)),
+    redirectTo: call('redirectTo', ({ url }: Url) => void pages.redirect(url)),
+    navigateBack: call('navigateBack', ({ delta = 1 }: { delta?: number }) => pages.back(delta)),
+    reLaunch: call('reLaunch', ({ url }: Url) => void pages.relaunch(url)),
+    switchTab: call('switchTab', ({ url }: Url) => void pages.switchTab(url)),
     setNavigationBarTitle: call('setNavigationBarTitle', ({ title }: { title: string }) => changeBar({ title })),
     setNavigationBarColor: call('setNavigationBarColor', ({ frontColor, backgroundColor }: { frontColor: string; backgroundColor: string }) =>
       changeBar({ background: backgroundColor, text: frontColor === '#000000' ? 'black' : 'white' })),

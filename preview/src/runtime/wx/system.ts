@@ -9,6 +9,8 @@ export interface Phone {
   profile: Profile
   theme: Theme
   isOnline: boolean
+  /** Whether the frame draws a navigation bar above the window, which else is the whole screen. */
+  hasBar: boolean
   /** CSS pixels. */
   statusBarHeight: number
   safeBottom: number
@@ -31,8 +33,8 @@ export function createSystem(phone: Phone, hasDarkMode: boolean, note: (kind: st
     return { brand, model, platform, system, abi: 'arm64-v8a', benchmarkLevel: 30, memorySize: 6144, cpuType: '' }
   }
   const windowInfo = () => {
-    const { statusBarHeight, safeBottom } = phone
-    const above = statusBarHeight + NAVIGATION_BAR
+    const { statusBarHeight, safeBottom, hasBar } = phone
+    const above = hasBar ? statusBarHeight + NAVIGATION_BAR : 0
     const screenHeight = innerHeight + above
     const safeArea = {
       left: 0, right: innerWidth, top: statusBarHeight, bottom: screenHeight - safeBottom, width: innerWidth,
