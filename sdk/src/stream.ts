@@ -222,11 +222,10 @@ function ended(state: StreamState, end: End): StreamState {
   return { ...state, status: 'ended', end: state.end || end }
 }
 
-function refuse(state: StreamState, problem: { code: string; message: string; retryable: boolean; seconds: number }): Step {
-  if (state.isAborting && !problem.retryable) return finish({ ...state, isAborting: false }, { type: 'aborted' })
-  if (problem.retryable) return lose(state, 1, problem.seconds * 1000)
-  const { code, message } = problem
-  return finish(state, { type: 'failed', code, message, retryable: false })
+/** A question that was not taken is not held for long, but told: it can be asked again. */
+function refuse(state: StreamState, { code, message, retryable, seconds }: { code: string; message: string; retryable: boolean; seconds: number }): Step {
+  if (retryable && (state.generation || seconds * 1000 <= LONGEST_PAUSE)) return lose(state, 1, seconds * 1000)
+  return finish({ ...state, isAborting: false }, { type: 'failed', code, message, retryable })
 }
 
 function wake(state: StreamState, chance: number): Step {

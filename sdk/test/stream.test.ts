@@ -120,6 +120,9 @@ test('a refusal that asking again cannot help ends it, with its code', () => {
   assert.equal(after(OPEN, problem).state.end?.code, 'unknown_model')
   const later = after(OPEN, { ...problem, retryable: true, seconds: 7 })
   assert.deepEqual(later.effects[1], { type: 'wake', milliseconds: 7000 })
+  const limit = { ...problem, code: 'too_many_starts', retryable: true, seconds: 40 }
+  assert.deepEqual(after(OPEN, limit).state.end, { type: 'failed', code: 'too_many_starts', message: 'no', retryable: true }, 'nobody is kept waiting')
+  assert.equal(after(OPEN, STARTED, limit).state.end, null, 'what runs is waited for')
 })
 
 test('whatever happens, one call at most is under way, and nothing follows the end', () => {

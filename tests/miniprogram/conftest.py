@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 from tests.e2e.conftest import browser, chromium, mock, page, stack  # noqa: F401  # fixtures
+from tests.miniprogram.building import build
+from tests.miniprogram.chat import Chat
 from tests.miniprogram.preview import FIXTURE, ROOT, Program, previewing
 
 EXAMPLE = ROOT / "examples" / "miniprogram"
@@ -24,3 +26,16 @@ def preview() -> Iterator[str]:
 def program(page: Page, preview: str) -> Programs:  # noqa: F811  # the fixture imported above
     """A mini program by its folder's name: `await program("fixture").open(gateway)`."""
     return lambda name: Program(page, preview, name)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example mini program's folder, built."""
+    return build(tmp_path_factory.getbasetemp().parent)
+
+
+@pytest.fixture
+def chat(program: Callable[[str], Program], built: Path) -> Chat:
+    """The example mini program, to be opened."""
+    assert built.is_dir()
+    return Chat(program("miniprogram"))

@@ -6,13 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-from tests.miniprogram.building import EXAMPLE, build
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.getbasetemp().parent)
+from tests.miniprogram.building import EXAMPLE
 
 
 def test_the_programs_own_tests_pass(built: Path) -> None:

@@ -352,11 +352,9 @@ function finish(state, end) {
 function ended(state, end) {
   return { ...state, status: "ended", end: state.end || end };
 }
-function refuse(state, problem) {
-  if (state.isAborting && !problem.retryable) return finish({ ...state, isAborting: false }, { type: "aborted" });
-  if (problem.retryable) return lose(state, 1, problem.seconds * 1e3);
-  const { code, message } = problem;
-  return finish(state, { type: "failed", code, message, retryable: false });
+function refuse(state, { code, message, retryable, seconds }) {
+  if (retryable && (state.generation || seconds * 1e3 <= LONGEST_PAUSE)) return lose(state, 1, seconds * 1e3);
+  return finish({ ...state, isAborting: false }, { type: "failed", code, message, retryable });
 }
 function wake(state, chance) {
   if (state.call === "none") return connect(state);

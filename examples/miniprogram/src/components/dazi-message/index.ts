@@ -8,6 +8,7 @@
 
 import { createMarkdown, type Markdown, type Node, type Patch } from 'dazi/markdown'
 import { createTypewriter, type Frame, type Typewriter } from 'dazi/typewriter'
+import { unhurriedClock } from '../dazi-typewriter/clock'
 
 /** The answer so far, as the SDK tells it. */
 export interface Said {
@@ -88,7 +89,7 @@ Component({
       const known = inners.get(this)
       if (known && !known.said.done) return known
       const markdown = known ? known.markdown : createMarkdown('nodes')
-      const typewriter = createTypewriter((frame) => this.draw(frame))
+      const typewriter = createTypewriter((frame) => this.draw(frame), unhurriedClock)
       const inner = { markdown, typewriter, said }
       inners.set(this, inner)
       return inner

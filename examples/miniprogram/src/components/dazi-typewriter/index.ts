@@ -6,6 +6,7 @@
  */
 
 import { createTypewriter, type Frame, type Typewriter } from 'dazi/typewriter'
+import { unhurriedClock } from './clock'
 import { createPieces, type Pieces } from './pieces'
 
 interface Inner {
@@ -66,7 +67,7 @@ Component({
       const known = inners.get(this)
       if (known && !known.isDone) return known
       const pieces = known ? known.pieces : createPieces('pieces')
-      const inner = { pieces, typewriter: createTypewriter((frame) => this.draw(frame)), isDone: false }
+      const inner = { pieces, typewriter: createTypewriter((frame) => this.draw(frame), unhurriedClock), isDone: false }
       inners.set(this, inner)
       return inner
     },

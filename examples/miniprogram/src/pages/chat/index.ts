@@ -44,13 +44,16 @@ Page({
   scrolling: undefined as Scrolling | undefined,
   scroller: undefined as WechatMiniprogram.ScrollViewContext | undefined,
   listHeight: 0,
+  unlisten() {},
 
   onLoad() {
     this.scrolling = createScrolling(
       (top) => this.scroller && this.scroller.scrollTo({ top, animated: false }),
       (isAway) => this.setData({ isAway }),
     )
-    wx.onAppHide(this.keep)
+    const keep = () => this.answering?.keep()
+    wx.onAppHide(keep)
+    this.unlisten = () => wx.offAppHide(keep)
   },
 
   onReady() {
@@ -73,12 +76,8 @@ Page({
   },
 
   onUnload() {
-    this.keep()
-    wx.offAppHide(this.keep)
-  },
-
-  keep() {
-    if (this.answering) this.answering.keep()
+    this.answering?.keep()
+    this.unlisten()
   },
 
   connect(settings: string) {

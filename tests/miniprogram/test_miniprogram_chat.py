@@ -1,0 +1,163 @@
+"""The mini program in Chromium, in WeChat's component engine, against the real gateway: what a person sees is what the model said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from playwright.async_api import expect
+from tests.conftest import Serve
+from tests.e2e.conftest import Mock
+from tests.miniprogram.building import ROOT
+from tests.miniprogram.chat import Chat
+
+from dazi import Prompt, Reasoning
+from dazi.errors import UpstreamError
+from dazi.settings import Settings
+from dazi.upstream.demo import DemoUpstream
+from dazi.upstream.openai import OpenAIUpstream
+
+WORDS = ["从前", "有座", "山，", "山里有座庙。", "👩\u200d🚀", "🇨🇳", "𠮷", " e\u0301", " Once upon", " a time", "。完"]
+TEXT = "".join(WORDS)
+LONG = "这一段话一个字也不能少，👨\u200d👩\u200d👧\u200d👦 𠮷 也是。" * 30
+
+
+async def test_a_question_is_answered_as_it_is_typed(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(WORDS, pace=0.12)
+    served = await serve({"m": OpenAIUpstream(model.url)})
+    await chat.open(served.url, cut="random")
+    await chat.ask("  讲个故事？ ")
+    await chat.until_shown("从")
+    seen = [await chat.shown()]
+    while await chat.labelled("停止").count():
+        if (now := await chat.shown()) != seen[-1]:
+            seen.append(now)
+    await chat.until_ended(TEXT)
+    assert len(seen) > 3, "it came in lumps"
+    assert all(later.startswith(earlier) for earlier, later in pairwise(seen))
+    assert all(text.encode() for text in seen), "half of a surrogate pair was shown"
+    await expect(chat.program.find(".question-text")).to_have_text("讲个故事？")
+    await chat.says("AI 生成")
+    ((_, asked),) = model.requests
+    assert asked["messages"] == [{"role": "user", "content": "讲个故事？"}]
+    await chat.program.check_clean()
+
+
+@pytest.mark.parametrize("profile", ["ios", "devtools", "pc", "baselib-2.19", "baselib-3.8.11"])
+async def test_whatever_the_host_does_the_text_is_the_same(serve: Serve, chat: Chat, profile: str) -> None:
+    served = await serve({"m": DemoUpstream(pace=600, text=LONG)})
+    await chat.open(served.url, profile=profile, cut="random", speed=10)
+    await chat.ask("?")
+    await chat.until_ended(LONG)
+    await chat.program.check_clean()
+
+
+async def test_stopping_stops_the_model_and_what_was_said_stands(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(["你好", "，世界", ""])
+    served = await serve({"m": OpenAIUpstream(model.url)})
+    await chat.open(served.url)
+    await chat.ask("?")
+    await chat.until_shown("你好，")
+    await chat.tap("停止")
+    await model.wait_until(lambda model: (model.open, model.aborted) == (0, 1), seconds=5)
+    await chat.until_ended("你好，世界")
+    await chat.says("已停止")
+    await chat.program.check_clean()
+
+
+async def test_reasoning_is_folded_away(serve: Serve, chat: Chat) -> None:
+    async def thinks(_prompt: Prompt) -> AsyncIterator[str | Reasoning]:
+        yield Reasoning("先想一想，")
+        yield Reasoning("再想一想。")
+        yield "想好了。"
+
+    await chat.open((await serve({"m": thinks})).url)
+    await chat.ask("?")
+    await chat.until_ended("思考过程想好了。")
+    await chat.tap("展开思考过程")
+    await chat.until_shown("思考过程先想一想，再想一想。想好了。")
+    await chat.program.check_clean()
+
+
+async def test_a_failure_is_told_in_words_and_one_tap_asks_again(serve: Serve, chat: Chat) -> None:
+    prompts: list[Prompt] = []
+
+    async def fails_once(prompt: Prompt) -> AsyncIterator[str]:
+        prompts.append(prompt)
+        yield "一半"
+        if len(prompts) == 1:
+            raise UpstreamError("upstream_error", "It broke.", retryable=True)
+        yield "，和另一半。"
+
+    await chat.open((await serve({"m": fails_once})).url)
+    await chat.ask("?")
+    await chat.says("模型在回答途中出错了，再问一次。")
+    await chat.until_ended("一半")
+    await chat.program.tap("text=再问一次 >> nth=-1")
+    await chat.until_ended("一半，和另一半。")
+    assert [message["content"] for message in prompts[1].messages] == ["?"], "what had failed was sent along"
+    await chat.program.check_clean()
+
+
+async def test_an_answer_is_copied_with_its_label_and_made_anew(serve: Serve, chat: Chat) -> None:
+    prompts: list[Prompt] = []
+
+    async def counts(prompt: Prompt) -> AsyncIterator[str]:
+        prompts.append(prompt)
+        yield f"第 {len(prompts)} 次回答"
+
+    await chat.open((await serve({"m": counts})).url)
+    await chat.ask("一")
+    await chat.until_ended("第 1 次回答")
+    await chat.tap("重新生成")
+    await chat.until_ended("第 2 次回答")
+    await chat.ask("二")
+    await chat.until_ended("第 3 次回答")
+    said = [[message["content"] for message in prompt.messages] for prompt in prompts]
+    assert said == [["一"], ["一"], ["一", "第 2 次回答", "二"]]
+    await chat.tap("复制回答")
+    await chat.program.until("preview.notes.some(({ kind, value }) => kind === 'toast' && value === '已复制')")
+    assert await chat.program.notes("clipboard") == ["第 3 次回答\n\n（以上内容由 AI 生成）"]
+    await chat.program.check_clean()
+
+
+async def test_a_limit_that_is_reached_is_told_in_words(serve: Serve, chat: Chat) -> None:
+    served = await serve({"m": DemoUpstream(pace=2000, text="好。")}, settings=Settings(starts_per_minute=1))
+    await chat.open(served.url)
+    await chat.ask("一")
+    await chat.until_ended("好。")
+    await chat.ask("二")
+    await chat.says("你问得太快了，歇一会儿再问。")
+    await chat.program.check_clean()
+
+
+async def test_an_answer_costs_little_set_data(serve: Serve, chat: Chat) -> None:
+    """WeChat's advice is at most 20 calls a second; the whole answer of 1,679 characters has to do with 40 KB."""
+    answer = (ROOT / "sdk" / "test" / "data" / "answer.md").read_text().strip()
+    served = await serve({"m": DemoUpstream(pace=150, text=answer)})
+    await chat.open(served.url)
+    await chat.program.reset_counters()
+    await chat.ask("?")
+    await chat.until_shown("微信小程序里的流式输出")
+    await expect(chat.labelled("停止")).to_have_count(0, timeout=60_000)
+    await expect(chat.program.find("[class*=typing]")).to_have_count(0)
+    counts = await chat.set_data()
+    assert (counts["perSecond"] <= 20, counts["bytes"] <= 40 * 1024, counts["undefinedFields"]) == (True, True, []), (
+        counts
+    )
+
+
+async def test_conversations_are_kept_and_reopened(serve: Serve, chat: Chat) -> None:
+    served = await serve({"m": DemoUpstream(pace=2000, text="# 标题\n\n- **一**\n- 二")})
+    await chat.open(served.url)
+    await chat.ask("第一个问题")
+    await chat.until_ended("标题•一•二")
+    await chat.tap("新对话")
+    await chat.ask("第二个问题")
+    await chat.until_ended("标题•一•二")
+    await chat.tap("历史对话")
+    await chat.program.tap("text=第一个问题 >> nth=-1")
+    await expect(chat.program.find(".question-text")).to_have_text("第一个问题")
+    assert await chat.shown() == "标题•一•二"
+    await chat.program.check_clean()

@@ -1,0 +1,160 @@
+"""What a person sees when the line, the phone or the gateway is in trouble: the answer goes on where it was, or its end is told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+from tests.conftest import Serve
+from tests.e2e.conftest import Mock
+from tests.e2e.mock_model import MockModel
+from tests.e2e.nginx import nginx
+from tests.e2e.process import Dazi
+from tests.log.redis_server import redis_server
+from tests.miniprogram.chat import PATIENCE, Chat
+from tests.waiting import until
+
+from dazi.upstream.demo import DemoUpstream
+from dazi.upstream.openai import OpenAIUpstream
+
+FIRST = "前一半，👨\u200d👩\u200d👧\u200d👦 𠮷。"
+SECOND = "后一半，一个字也不少。"
+HALVES = [FIRST, "", SECOND]
+TEXT = FIRST + SECOND
+# The last character as a person sees it waits for what follows.
+TYPED = FIRST[:-1]
+
+Nodes = Callable[..., Awaitable[Dazi]]
+
+
+async def test_ten_seconds_in_the_background_cost_nothing(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(HALVES)
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url, speed=10)
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    await chat.program.background()
+    # After 5 s, which are half of one here, the platform cuts the line.
+    await chat.program.until("preview.counts().interrupted > 0")
+    model.release()
+    await model.wait_until(lambda model: model.done == 1, seconds=PATIENCE)
+    await chat.program.foreground()
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+    await chat.program.check_clean()
+
+
+async def test_a_network_that_is_away_is_waited_for(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(HALVES)
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url)
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    await chat.program.ask("preview.offline()")
+    await chat.says("正在连接")
+    model.release()
+    await model.wait_until(lambda model: model.done == 1, seconds=PATIENCE)
+    await chat.program.ask("preview.online()")
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+    await chat.program.check_clean()
+
+
+async def test_who_was_killed_goes_on_where_it_was(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(HALVES)
+    served = await serve({"m": OpenAIUpstream(model.url)})
+    await chat.open(served.url)
+    await chat.ask("问题")
+    await chat.until_shown(TYPED)
+    await chat.kill_and_reopen(served.url)
+    await chat.until_shown(TYPED)
+    await expect(chat.program.find(".question-text")).to_have_text("问题")
+    model.release()
+    await chat.until_ended(TEXT)
+    await chat.kill_and_reopen(served.url)
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+    await chat.program.check_clean()
+
+
+async def test_who_was_killed_at_once_has_asked_once(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(["", TEXT])
+    served = await serve({"m": OpenAIUpstream(model.url)})
+    await chat.open(served.url)
+    await chat.ask("问题")
+    await model.wait_until(lambda model: model.waiting == 1, seconds=PATIENCE)
+    await chat.kill_and_reopen(served.url)
+    model.release()
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+
+
+async def test_after_a_crash_what_was_shown_stays_and_one_tap_asks_again(mock: Mock, chat: Chat, nodes: Nodes) -> None:
+    model = await mock(HALVES)
+    node = await nodes(model)
+    await chat.open(f"http://127.0.0.1:{node.port}")
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    node.signal(signal.SIGKILL)
+    await node.gone()
+    await nodes(model, "--port", str(node.port))
+    await chat.says("这个回答已经不在服务器上了")
+    await chat.until_ended(FIRST)
+    model.release()
+    await chat.program.tap("text=再问一次 >> nth=-1")
+    await chat.until_ended(TEXT)
+    await chat.program.check_clean()
+
+
+async def test_a_node_of_two_is_restarted_in_mid_answer(
+    mock: Mock, chat: Chat, nodes: Nodes, stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    """The example of deploy/two-nodes: one Redis, and nginx before them."""
+    log = stack.enter_context(redis_server()).url
+    model = await mock(HALVES)
+    pair = await asyncio.gather(*(nodes(model, "--log", log, "--drain", "15") for _ in range(2)))
+    port = await stack.enter_async_context(nginx([node.port for node in pair], tmp_path))
+    await chat.open(f"http://127.0.0.1:{port}")
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    running = [(await node.client.get("/health/ready")).json()["running"] for node in pair]
+    leaving = pair[running.index(1)]
+    leaving.signal(signal.SIGTERM)
+    await until(lambda: "may finish" in leaving.said, seconds=PATIENCE)
+    model.release()
+    assert await leaving.gone(PATIENCE) == 0
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+    await chat.program.check_clean()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_a_minute_of_answer_outlives_the_platforms_limit(serve: Serve, chat: Chat) -> None:
+    """A request ends after 60 s, which are 12 here, and the program goes away in between."""
+    text = "".join(f"第 {number} 句话，一个字也不少。" for number in range(300))
+    served = await serve({"m": DemoUpstream(pace=100, text=text)})
+    await chat.open(served.url, speed=5, cut="random")
+    await chat.ask("?")
+    for _ in range(3):
+        await chat.program.page.wait_for_timeout(4000)
+        await chat.program.background(10)
+    await expect(chat.labelled("停止")).to_have_count(0, timeout=120_000)
+    await chat.until_ended(text)
+    await chat.program.check_clean()
+
+
+@pytest.fixture
+def nodes(stack: AsyncExitStack, tmp_path: Path) -> Nodes:
+    """Start `dazi serve` before a model's server."""
+
+    async def start(model: MockModel, *arguments: str) -> Dazi:
+        environ = {"OPENAI_BASE_URL": model.url, "OPENAI_MODEL": "m"}
+        node = await Dazi.run(*arguments, folder=tmp_path, environ=environ)
+        stack.push_async_callback(node.end)
+        return await node.ready()
+
+    return start
