@@ -22,10 +22,10 @@ _INSTALL = 300.0
 
 
 @contextmanager
-def previewing(*folders: Path) -> Iterator[str]:
-    """Serve mini programs, each under its folder's name; gives the address."""
+def previewing(*folders: Path, wechat: str = "") -> Iterator[str]:
+    """Serve mini programs, each under its folder's name, whose users log in at a fake WeChat; gives the address."""
     subprocess.run(["bash", ROOT / "scripts" / "setup-preview"], check=True, timeout=_INSTALL)
-    command = ["node", "--import", "tsx", "src/server/main.ts", "--port", "0", *map(str, folders)]
+    command = ["node", "--import", "tsx", "src/server/main.ts", "--port", "0", "--wechat", wechat, *map(str, folders)]
     with subprocess.Popen(command, cwd=ROOT / "preview", stdout=PIPE, stderr=None, stdin=DEVNULL, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""

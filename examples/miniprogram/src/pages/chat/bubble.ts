@@ -11,6 +11,8 @@ export interface Bubble {
   reasoning: string
   tools: Tool[]
   isAnswering: boolean
+  /** Whether there is nothing to copy. */
+  isEmpty: boolean
   /** What there is to say of it. */
   note: string
   isTrouble: boolean
@@ -26,11 +28,11 @@ export function bubbleOf(message: Message): Bubble {
 }
 
 /** All of a bubble but what it says. */
-export function standingOf(message: Message): Pick<Bubble, 'tools' | 'isAnswering' | 'note' | 'isTrouble' | 'remedy'> {
+export function standingOf(message: Message): Pick<Bubble, 'tools' | 'isAnswering' | 'isEmpty' | 'note' | 'isTrouble' | 'remedy'> {
   const { tools = [], state, code = '' } = message
   const isTrouble = state === 'failed'
   const remedy = isTrouble ? (code === 'connection_lost' ? 'resume' : 'again') : ''
-  return { tools, isAnswering: state === 'answering', note: noteOf(message), isTrouble, remedy }
+  return { tools, isAnswering: state === 'answering', isEmpty: !message.text, note: noteOf(message), isTrouble, remedy }
 }
 
 function noteOf({ state, code = '', finish = '', isRetracted }: Message): string {
