@@ -32,7 +32,7 @@ from dazi.events import (
     Text,
     ToolCall,
 )
-from dazi.log import START, Cursor, Draft, Log, Opened, Page, Record
+from dazi.log import START, Append, AppendsTogether, Cursor, Draft, Log, Opened, Page, Record
 
 # One of everything that has ever been cut, counted or escaped wrongly.
 SAMPLES = (
@@ -588,6 +588,56 @@ class LogContract:
         assert covers_all(seen, after=1, head=4)
         assert reported
         assert set(reported) == {broken}
+
+
+class TogetherContract:
+    """The laws of `AppendsTogether`, to be mixed in."""
+
+    async def test_appends_together_each_count_for_themselves(self, backend: Backend) -> None:
+        log = await backend.open()
+        assert isinstance(log, AppendsTogether)
+        good, late, ended, twice = [await begin(log) for _ in range(4)]
+        await log.end(ended.generation, Aborted())
+        seen: dict[str, list[Record]] = {one.generation: [] for one in (good, late, ended, twice)}
+        for generation, records in seen.items():
+            log.observe(generation, records.append)
+        first, second = texts("好", "a")
+        appends = [
+            Append(good.generation, texts("a", "好"), 1, good.epoch),
+            Append(late.generation, texts("b"), 7, late.epoch),
+            Append(ended.generation, texts("c"), 2, ended.epoch),
+            Append("nothing", texts("d"), 1, 1),
+            Append(twice.generation, (first,), 1, twice.epoch),
+            Append(twice.generation, (second,), 2, twice.epoch),
+            Append(late.generation, texts("e"), 1, late.epoch + 1),
+        ]
+        outcomes = await log.append_all(appends)
+        assert [type(one) for one in outcomes] == [
+            *(type(None), OutOfOrder, Closed, Unknown, type(None), type(None), OutOfOrder),
+        ]
+        assert fold(record.event for record in (await whole(log, good)).records).text == "a好"
+        assert fold(record.event for record in (await whole(log, twice)).records).text == "好a"
+        assert (await whole(log, late)).head.position == 1
+        await until(lambda: seen[twice.generation] and seen[twice.generation][-1].position == 3)
+        assert covers_all(seen[good.generation], after=1, head=3)
+        assert seen[late.generation] == seen[ended.generation] == []
+        end = (await log.end(twice.generation, Done("stop"))).event
+        assert isinstance(end, Done)
+        assert end.crc32 == zlib.crc32("好a".encode())
+
+    async def test_hundreds_of_logs_are_appended_to_together_again_and_again(self, backend: Backend) -> None:
+        log = await backend.open()
+        assert isinstance(log, AppendsTogether)
+        logs = await asyncio.gather(*(begin(log) for _ in range(300)))
+        pieces = texts(*"abc")
+        for at, piece in enumerate(pieces):
+            outcomes = await log.append_all([Append(one.generation, (piece,), 1 + at, one.epoch) for one in logs])
+            assert outcomes == [None] * 300
+        assert await log.append_all([]) == []
+        pages = await asyncio.gather(*(whole(log, one) for one in logs))
+        assert {fold(record.event for record in page.records).text for page in pages} == {"abc"}
+        ends = await asyncio.gather(*(log.end(one.generation, Done("stop")) for one in logs))
+        assert {(end.position, getattr(end.event, "crc32", 0)) for end in ends} == {(5, zlib.crc32(b"abc"))}
 
 
 class ClockedLogContract(LogContract):

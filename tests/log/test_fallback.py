@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.log.contract import Backend, ClockedLogContract
+from tests.log.contract import Backend, ClockedLogContract, TogetherContract
 from tests.log.redis_server import redis_server
 from tests.puppet import Puppet
 
@@ -41,7 +41,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
         await log.close()
 
 
-class TestFallbackLog(ClockedLogContract):
+class TestFallbackLog(ClockedLogContract, TogetherContract):
     pass
 
 

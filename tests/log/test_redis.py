@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as Cut
 from tests.log.contract import (
     Backend,
     LogContract,
+    TogetherContract,
     begin,
     covers_all,
     draft,
@@ -79,13 +80,13 @@ async def opener(server: RedisServer) -> AsyncIterator[_Opener]:
     await opener.close()
 
 
-class TestRedisLog(LogContract):
+class TestRedisLog(LogContract, TogetherContract):
     @pytest.fixture
     def backend(self, opener: _Opener) -> Backend:
         return Backend(opener)
 
 
-class TestRedisCluster(LogContract):
+class TestRedisCluster(LogContract, TogetherContract):
     @pytest.fixture
     async def backend(self, cluster: list[RedisServer]) -> AsyncIterator[Backend]:
         opener = _Opener(f"redis+cluster://127.0.0.1:{cluster[0].port},127.0.0.1:{cluster[1].port}")

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.log.contract import (
     Backend,
     Clock,
     ClockedLogContract,
+    TogetherContract,
     begin,
     covers_all,
     draft,
@@ -38,6 +40,7 @@ from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unava
 from dazi.events import Aborted, Done, Failed, Reasoning, Retract, Text
 from dazi.log import Cursor, Leases, Log, Opened, Record, Shelf
 from dazi.log.sqlite import SqliteLog, file, tables
+from dazi.log.sqlite.journal import Journal, Moment
 
 Open = Callable[..., Awaitable[SqliteLog]]
 
@@ -70,7 +73,7 @@ def backend(opened: Open) -> Backend:
     return Backend(open_sqlite)
 
 
-class TestSqliteLog(ClockedLogContract):
+class TestSqliteLog(ClockedLogContract, TogetherContract):
     pass
 
 
@@ -113,12 +116,50 @@ async def test_appends_of_one_turn_are_one_commit_and_one_row_each(opened: Open,
     await asyncio.gather(*(write(log, one, texts(*"abcdefgh")) for one in logs))
     assert await log._ask(_data_version) == version + 1
     assert (tmp_path / "log.db-wal").stat().st_size > frames
-    assert sql(tmp_path / "log.db", "SELECT count(*) FROM entry WHERE position = 9") == [(50,)]
-    assert sql(tmp_path / "log.db", "SELECT count(*) FROM entry") == [(100,)]
+    assert sql(tmp_path / "log.db", "SELECT count(*) FROM head WHERE position = 9") == [(50,)]
+    assert sql(tmp_path / "log.db", "SELECT count(*) FROM part") == [(100,)]
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+async def test_a_long_log_is_read_from_everywhere_in_it(opened: Open) -> None:
+    """More parts than are taken at a time."""
+    log = await opened()
+    one = await begin(log)
+    pieces = texts(*(f"{count} " for count in range(2500)))
+    await asyncio.gather(
+        *(log.append(one.generation, (piece,), previous=at, epoch=1) for at, piece in enumerate(pieces, 1))
+    )
+    for position in (1, 2, 1000, 1499, 1500, 1501, 2000, 2499, 2500, 2501):
+        page = await log.read(one.generation, Cursor(1, position))
+        assert covers_all(page.records, after=position, head=2501)
+        assert said(page.records) == "".join(f"{count} " for count in range(position - 1, 2500))
+    assert said((await whole(log, one)).records) == "".join(f"{count} " for count in range(2500))
+    await write(log, one, (Retract("", 0, "policy"),), previous=2501)
+    assert said((await whole(log, one)).records) == ""
+    await log.end(one.generation, Aborted())
+    assert await log.erase("owner") == 1
+    assert await log._ask(lambda connection: connection.execute("SELECT count(*) FROM part").fetchone()) == (0,)
+
+
+async def test_a_commit_that_fails_leaves_no_belief_in_it(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = await opened()
+    one = await begin(log)
+    await write(log, one, texts("a"))
+    flush = Journal._flush
+
+    def fails(*arguments: object) -> None:
+        flush(*arguments)  # type: ignore[arg-type]  # what came
+        monkeypatch.setattr(Journal, "_flush", flush)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Journal, "_flush", fails)
+    with pytest.raises(StoreUnavailable):
+        await write(log, one, texts("b"), previous=2)
+    assert await write(log, one, texts("ab"), previous=2) == 3
+    assert (await whole(log, one)).head.position == 3
 
 
 async def test_an_append_in_the_middle_of_a_row_is_cut_out_of_it(opened: Open) -> None:
@@ -313,7 +354,7 @@ async def test_what_expired_leaves_the_file_and_gives_its_room_back(opened: Open
         await log.sweep()
     assert max(sizes) < 1.5 * sizes[0]
     assert await log._ask(_pages) < sizes[0] / 4
-    assert sql(tmp_path / "log.db", "SELECT count(*) FROM entry") == [(0,)]
+    assert sql(tmp_path / "log.db", "SELECT count(*) FROM part") == [(0,)]
 
 
 def _pages(connection: sqlite3.Connection) -> int:
@@ -363,7 +404,7 @@ async def test_what_was_retracted_is_not_in_the_tables(opened: Open, tmp_path: P
     one = await begin(log)
     last = await write(log, one, stamped([Text("SECRET"), Reasoning("fine")]))
     await write(log, one, stamped([Text("SECRET"), Retract("sorry", 0, "policy"), Text("!")]), previous=last)
-    assert "SECRET" not in str(sql(tmp_path / "log.db", "SELECT body FROM entry"))
+    assert "SECRET" not in str(sql(tmp_path / "log.db", "SELECT body FROM part"))
     assert said((await whole(log, one)).records) == "sorry!"
 
 
@@ -407,7 +448,7 @@ async def test_an_upgrade_that_fails_changes_nothing(
         patch.setattr(file, "STEPS", broken)
         with pytest.raises(ConfigError, match=r"log\.db failed: .*NONSENSE"):
             await opened()
-    assert sql(tmp_path / "log.db", "PRAGMA user_version") == [(1,)]
+    assert sql(tmp_path / "log.db", "PRAGMA user_version") == [(2,)]
     assert (await whole(await opened(), one)).head.position == 1
 
 
@@ -420,6 +461,28 @@ async def test_the_first_versions_file_can_be_opened_for_ever(opened: Open, tmp_
     page = await log.read("0123456789abcdef0123456789abcdef")
     assert (said(page.records), type(page.end)) == ("你好", Done)
     assert proves_itself(page.records)
+    assert (await log.read("0123456789abcdef0123456789abcdef", Cursor(1, 2))).records[0].previous == 2
+
+
+async def test_what_the_first_version_left_running_goes_on(opened: Open, tmp_path: Path) -> None:
+    script = (Path(__file__).parent / "sqlite_v1.sql").read_text("utf-8")
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.executescript(script)
+        connection.executescript(
+            """DELETE FROM entry WHERE position = 4; UPDATE log SET ended = NULL, "end" = NULL;
+               INSERT INTO log SELECT 2, 'ff' || substr(generation, 3), owner, 'other', fingerprint, model, created, 1, 0, renewed,
+                   lease, NULL, NULL FROM log;
+               INSERT INTO entry SELECT id + 10, 2, previous, position, epoch, writer, n, crc32, body FROM entry;"""
+        )
+    log = await opened()
+    one = Opened("ff23456789abcdef0123456789abcdef", 1, created=False, fingerprint="f")
+    assert await write(log, one, (Text("!", 3),), previous=3) == 4
+    end = await log.end(one.generation, Done("stop"))
+    page = await whole(log, one)
+    assert (said(page.records), page.records[-1]) == ("你好!", end)
+    assert isinstance(end.event, Done)
+    assert end.event.crc32 == zlib.crc32("你好!".encode())
+    assert [other.position for other in await log.list()] == [5, 3]
 
 
 # Files that will not do
@@ -525,7 +588,7 @@ async def test_what_was_begun_is_finished_before_it_closes(opened: Open, tmp_pat
     await asyncio.sleep(0)
     await log.close()
     assert await asyncio.gather(*writing) == [2, 3]
-    assert sql(tmp_path / "log.db", "SELECT max(position) FROM entry") == [(3,)]
+    assert sql(tmp_path / "log.db", "SELECT max(position) FROM head") == [(3,)]
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("dazi")]
 
 
@@ -667,6 +730,6 @@ def _steps(connection: sqlite3.Connection, one: Opened, position: int) -> int:
         return 0
 
     connection.set_progress_handler(step, 10)
-    tables.read(connection, one.generation, Cursor(1, position), tables.Moment(0, 0, -1))
+    tables.read(connection, one.generation, Cursor(1, position), Moment(0, 0, -1))
     connection.set_progress_handler(None, 0)
     return count

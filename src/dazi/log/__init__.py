@@ -18,7 +18,7 @@ Laws, which every backend's contract suite checks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -86,6 +86,15 @@ class Page:
         return self.end is not None
 
 
+class Append(Struct, frozen=True, gc=False):
+    """Pieces to be stored after `previous`."""
+
+    generation: str
+    pieces: tuple[Piece, ...]
+    previous: int
+    epoch: int
+
+
 Observer = Callable[[Record], None]
 
 
@@ -129,6 +138,15 @@ class AppendsNow(Protocol):
 
     def append_nowait(self, generation: str, piece: Piece, *, previous: int, epoch: int) -> None:
         """As `Log.append`, for one piece, at once."""
+        ...
+
+
+@runtime_checkable
+class AppendsTogether(Protocol):
+    """The power of a log to which many appends are hardly more work than one: every one counts for itself."""
+
+    async def append_all(self, appends: Sequence[Append]) -> Sequence[Exception | None]:
+        """Do what `Log.append` does with each; returns what each would have raised, at its place. Raises nothing itself."""
         ...
 
 

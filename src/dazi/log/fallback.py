@@ -8,19 +8,34 @@ durable log is not known while that is away, so the same question may then be an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from dazi.errors import StoreUnavailable, Unknown
+from dazi.errors import LogError, StoreUnavailable, Unknown
 from dazi.events import End, Piece
-from dazi.log import START, Cursor, Draft, Leases, Log, Observer, Opened, Page, Record, Restores, Shelf, Summary
+from dazi.log import (
+    START,
+    Append,
+    AppendsTogether,
+    Cursor,
+    Draft,
+    Leases,
+    Log,
+    Observer,
+    Opened,
+    Page,
+    Record,
+    Restores,
+    Shelf,
+    Summary,
+)
 from dazi.log.memory import MemoryLog
 
 logger = logging.getLogger("dazi.log")
 
 
 @runtime_checkable
-class Durable(Log, Leases, Shelf, Protocol):
+class Durable(Log, AppendsTogether, Leases, Shelf, Protocol):
     """What this can stand beside: SQLite and Redis have all of it."""
 
     async def open(self) -> None:
@@ -83,6 +98,21 @@ class FallbackLog:
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
         await self._of(generation).append(generation, pieces, previous=previous, epoch=epoch)
+
+    async def append_all(self, appends: Sequence[Append]) -> Sequence[Exception | None]:
+        """Store each where its log is; returns what each would have raised, at its place."""
+        here = [one for one in appends if self._memory.knows(one.generation)]
+        there = [one for one in appends if one not in here] if here else appends
+        outcomes = dict(zip(map(id, there), await self._durable.append_all(there) if there else (), strict=True))
+        outcomes.update({id(one): await self._remember(one) for one in here})
+        return [outcomes[id(one)] for one in appends]
+
+    async def _remember(self, one: Append) -> Exception | None:
+        try:
+            await self._memory.append(one.generation, one.pieces, previous=one.previous, epoch=one.epoch)
+        except LogError as error:
+            return error
+        return None
 
     async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
         """Store the terminal event. Raises `Closed`, `OutOfOrder`, `Unknown`."""

@@ -53,7 +53,7 @@ _OTEL_SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDP
 _LEASE_OF_PROMISE = 0.8
 # Seconds for which pieces are gathered, by log: a commit to a file is one for all of them, an append to Redis one for each generation,
 # so there waiting for the next token pays (docs/durability.md has the figures).
-_WINDOWS = {"sqlite": 0.005, "redis": 0.03}
+_WINDOWS = {"sqlite": 0.005, "redis": 0.01}
 
 
 class App:

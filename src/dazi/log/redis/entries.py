@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from dazi.events import End, Event, Piece, Reasoning, Retract, Started, Text, ToolCall, utf16_length
 from dazi.log import Record
@@ -93,11 +92,11 @@ _decode_end: Callable[[bytes], End] = msgspec.msgpack.Decoder(End).decode
 
 _RUNS: dict[type, bytes] = {Text: b"t", Reasoning: b"r"}
 _SINGLES: dict[type, bytes] = {Started: b"s", ToolCall: b"c", Retract: b"x"}
+_NAMES: dict[bytes, str] = {field: field.decode() for field in (*_RUNS.values(), *_SINGLES.values())}
 _KINDS: dict[bytes, type[Text | Reasoning]] = {b"t": Text, b"r": Reasoning}
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, gc=False):
     """Pieces as they will lie in one entry, and what they do to the log's proof.
 
     `said` is what they add to the answer's text, or, where they `retracted` (the position of that), all there is of it;
@@ -110,9 +109,11 @@ class Batch:
     n: int | None
     retracted: int | None
 
-    def fields(self) -> Fields:
-        """The entry's fields and values."""
-        return [part for field, span in self.spans for part in (field, _encode(span))]
+    def raw(self) -> Iterator[object]:
+        """The entry's fields and values, for `packed`."""
+        for field, span in self.spans:
+            yield _NAMES[field]
+            yield _raw(_encode(span))
 
     def entries(self) -> Iterator[tuple[int, Fields]]:
         """The same as several entries, each with its position."""
@@ -126,11 +127,16 @@ class Batch:
 
     def records(self, epoch: int) -> tuple[Record, ...]:
         """What observers are told of them."""
+        if len(self.spans) == 1 and isinstance(run := self.spans[0][1], Run) and len(run.text) <= _COALESCE:
+            return (_record(self.spans[0][0], run, epoch),)
         return tuple(_records(self.spans, epoch))
 
 
 def batch(pieces: Sequence[Piece], previous: int) -> Batch:
     """Make a batch of pieces that follow `previous`."""
+    if len(pieces) == 1 and isinstance(piece := pieces[0], Text):  # as almost all are
+        run = Run(previous, piece.n, piece.text)
+        return Batch(previous + 1, ((b"t", run),), piece.text.encode(), piece.n, None)
     last_retract = max((at for at, piece in enumerate(pieces) if isinstance(piece, Retract)), default=-1)
     # What is retracted in the batch that said it is not even stored.
     told = [
@@ -183,9 +189,18 @@ def stamped(value: bytes, n: int, crc32: int) -> End:
     return msgspec.structs.replace(_decode_end(value), n=n, crc32=crc32, ai_generated=True)
 
 
-def packed(facts: Sequence[str | int]) -> bytes:
+def packed(given: object) -> bytes:
     """Make one argument of many, for a script."""
-    return _encode([*map(str, facts)])
+    return _encode(given)
+
+
+def _raw(value: bytes) -> Raw:
+    """Let bytes pass for a string, which is what Redis's MessagePack knows."""
+    size = len(value)
+    for kind, width in ((0xD9, 1), (0xDA, 2), (0xDB, 4)):
+        if size < 1 << 8 * width:
+            return Raw(bytes((kind, *size.to_bytes(width))) + value)
+    raise ValueError(size)
 
 
 def records_of(entries: Entries, epoch: int, after: int, end: Record | None) -> tuple[Record, ...]:

@@ -2,7 +2,7 @@
 
 Laws: every observer of a log hears each record once and in order, after it is stored. Records of this process's own
 writers are shown as soon as Redis has confirmed them. Those of others are read when a notice tells of them, and since a
-notice may be lost, each observed log is looked at every `recheck` seconds. A log that has vanished, and that nobody puts
+notice may be lost, each observed log is looked at every `recheck` seconds; appends are told of only while somebody looks. A log that has vanished, and that nobody puts
 back within `grace` seconds, ends for its observers with `store_lost`: they are told, not left waiting.
 
 While a read is under way nothing else is shown of that log, and while a write of ours is, no notice starts a read: so no
@@ -31,12 +31,12 @@ _STORE_LOST = Failed("store_lost", "The store has lost this answer.", retryable=
 class Source(Protocol):
     """Where observed logs come from."""
 
-    async def read(self, generation: str, after: Cursor = ...) -> Page:
-        """Read what follows the cursor. Raises `Unknown`."""
+    async def follow(self, generation: str, after: Cursor) -> Page:
+        """Read what follows the cursor, and have appends told of for a while. Raises `Unknown`."""
         ...
 
-    async def heads(self, shard: int, generations: Sequence[str]) -> Sequence[int]:
-        """Tell the last position of each, 0 where there is none."""
+    async def heads(self, shard: int, generations: Sequence[str], *, followed: int = 0) -> Sequence[int]:
+        """Tell the last position of each, 0 where there is none; the first `followed` go on being told of."""
         ...
 
     async def tail(self, shard: int) -> str:
@@ -51,10 +51,14 @@ class Source(Protocol):
 class _Follower:
     """One observed log."""
 
-    __slots__ = ("again", "cursor", "ended", "missed_at", "noticed", "reading", "seats", "shard", "suspect", "writes")
+    __slots__ = (
+        *("again", "cursor", "ended", "missed_at", "noticed", "ours", "reading", "seats", "shard", "suspect", "writes"),
+    )
 
-    def __init__(self, shard: int, cursor: Cursor) -> None:
+    def __init__(self, shard: int, cursor: Cursor, *, ours: bool) -> None:
         self.shard = shard
+        # Whether this process writes it, and so hears of appends without being told.
+        self.ours = ours
         # The last record that was shown, or stored before anybody observed.
         self.cursor = cursor
         self.ended = False
@@ -119,7 +123,7 @@ class Followers:
         follower = self._followers.get(generation)
         if follower is None or follower.ended:
             # One that has ended has nothing more to tell; the log itself may run again, where the store lost that end.
-            follower = self._followers[generation] = _Follower(shard, since)
+            follower = self._followers[generation] = _Follower(shard, since, ours=ours)
             self._of_shard[shard].add(generation)
             self._listen(shard)
             if not ours:
@@ -181,7 +185,7 @@ class Followers:
         try:
             while follower.again and follower.seats and not follower.ended:
                 follower.again = False
-                self._take(follower, await self._source.read(generation, follower.cursor))
+                self._take(follower, await self._source.follow(generation, follower.cursor))
         except Unknown:
             self._miss(follower)
         except StoreUnavailable:
@@ -256,10 +260,12 @@ class Followers:
 
     async def _check(self, shard: int) -> None:
         """Look at every observed log of a shard, and read those that are not where they were shown to be."""
-        observed = tuple(self._of_shard[shard])
+        # Those that others write come first.
+        observed = sorted(self._of_shard[shard], key=lambda generation: self._followers[generation].ours)
+        theirs = sum(not self._followers[generation].ours for generation in observed)
         for start in range(0, len(observed), _HEADS_AT_ONCE):
             generations = observed[start : start + _HEADS_AT_ONCE]
-            heads = await self._source.heads(shard, generations)
+            heads = await self._source.heads(shard, generations, followed=max(0, theirs - start))
             for generation, position in zip(generations, heads, strict=True):
                 self._compare(generation, position)
 

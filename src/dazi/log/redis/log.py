@@ -10,10 +10,11 @@ from contextlib import suppress
 from itertools import chain
 from typing import Self
 
-from dazi.errors import Closed, Unavailable, Unknown
+from dazi.errors import Closed, LogError, Unavailable, Unknown
 from dazi.events import Aborted, End, Failed, Piece
-from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
+from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary
 from dazi.log.redis import answers, entries, scripts
+from dazi.log.redis.appends import Appends, Writing
 from dazi.log.redis.followers import Followers
 from dazi.log.redis.places import SHARDS, Places, check, digest, is_id, placed, shard_of, shard_of_key
 from dazi.log.redis.store import Argument, Notice, Reply, Store
@@ -22,22 +23,14 @@ _FIRST_EPOCH = 1
 # Milliseconds, beyond the time of an ended one, for which a running log is kept although nobody renews its lease or sweeps: a week,
 # so that even a long weekend without a single gateway loses nothing.
 _SAFETY = 7 * 24 * 3600 * 1000
-# Logs whose head and proof are remembered here, so as not to ask again. Forgetting one costs one question.
+# Logs whose head is remembered here, so as not to ask again. Forgetting one costs one question.
 _REMEMBERED = 10_000
+# Looks that may fail until nobody is told of appends any more.
+_LOOKS = 5
 _PRODUCER_LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
 
 
 Rows = Sequence[Sequence[bytes]]
-
-
-class _Writer:
-    """What this process knows of a log that it writes."""
-
-    __slots__ = ("crc32",)
-
-    def __init__(self) -> None:
-        # The proof of the text as it was stored last; a wrong one is refused, and costs one more question.
-        self.crc32 = 0
 
 
 class RedisLog:
@@ -76,7 +69,9 @@ class RedisLog:
         self._places = Places(prefix)
         self._safety = _SAFETY + self._ttl
         self._followers = Followers(self, recheck=recheck, grace=lease)
-        self._writers: OrderedDict[str, _Writer] = OrderedDict()
+        # Milliseconds for which appends to a log are told of after one has looked at it who follows it from here.
+        self._heard = int(_LOOKS * recheck * 1000)
+        self._appends = Appends(store, self._places)
         self._heads: OrderedDict[str, Cursor] = OrderedDict()
 
     @classmethod
@@ -128,7 +123,7 @@ class RedisLog:
             ),
         )
         if made:
-            self._writer_of(generation)
+            self._appends.begin(generation)
             self._remember(generation, Cursor(_FIRST_EPOCH, 1))
         return Opened(found.decode(), int(epoch), created=bool(made), fingerprint=fingerprint.decode())
 
@@ -142,35 +137,31 @@ class RedisLog:
 
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`, `StoreUnavailable`."""
-        if not pieces:
-            return
-        check(generation)
-        batch = entries.batch(pieces, previous)
-        records: Sequence[Record] = ()
-        self._followers.writes(generation)
-        try:
-            await self._append(generation, batch, previous, epoch)
-            records = batch.records(epoch)
-            self._remember(generation, Cursor(epoch, batch.last))
-        finally:
-            self._followers.wrote(generation, records)
+        (refused,) = await self.append_all([Append(generation, pieces, previous, epoch)])
+        if refused is not None:
+            raise refused
 
-    async def _append(self, generation: str, batch: entries.Batch, previous: int, epoch: int) -> None:
-        writer = self._writer_of(generation)
-        token = secrets.token_hex(8)
-        keys = self._places.keys(shard_of(generation), generation, "news")
-        while True:
-            before = writer.crc32
-            after = batch.crc32(before)
-            proof = ("", "", "") if batch.n is None else ("" if batch.retracted else before, after, batch.n)
-            given = (generation, previous, batch.last, epoch, token, *proof, batch.retracted or "")
-            answer, *facts = await self._store.call(scripts.APPEND, keys, entries.packed(given), *batch.fields())
-            if answer == b"stored":
-                writer.crc32 = before if batch.n is None else after
-                return
-            if answer != b"crc":
-                raise answers.refusal(generation, answer, facts, got=f"{epoch}-{previous}")
-            writer.crc32 = int(facts[0])
+    async def append_all(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
+        """Store them with one script, or in a cluster one for each shard; tells how each was refused."""
+        writings = [Writing(one) for one in appends]
+        sent = [one for one in writings if one.append.pieces and one.refused is None]
+        for one in sent:
+            self._followers.writes(one.append.generation)
+        try:
+            await self._appends.store(sent)
+        except BaseException:
+            for one in sent:
+                self._followers.wrote(one.append.generation, ())
+            raise
+        for one in sent:
+            self._wrote(one)
+        return [one.refused for one in writings]
+
+    def _wrote(self, one: Writing) -> None:
+        generation, epoch = one.append.generation, one.append.epoch
+        if one.refused is None:
+            self._remember(generation, Cursor(epoch, one.batch.last))
+        self._followers.wrote(generation, one.batch.records(epoch) if one.refused is None else ())
 
     async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
         """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
@@ -193,16 +184,19 @@ class RedisLog:
             record = Record(epoch, position - 1, position, entries.stamped(value, n, crc32))
             records = (record,)
             self._remember(generation, Cursor(epoch, position))
-            self._writers.pop(generation, None)
+            self._appends.end(generation)
             return record
         finally:
             self._followers.wrote(generation, records)
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
+        return await self._read(generation, after, heard=0)
+
+    async def _read(self, generation: str, after: Cursor, *, heard: int) -> Page:
         check(generation)
         keys = self._places.keys(shard_of(generation), generation)
-        reply = await self._store.call(scripts.READ, keys, after.epoch, after.position)
+        reply = await self._store.call(scripts.READ, keys, after.epoch, after.position, heard)
         page = answers.page(generation, reply, after)
         self._remember(generation, page.head)
         return page
@@ -219,7 +213,7 @@ class RedisLog:
             observer,
             shard=shard_of(generation),
             since=self._heads.get(generation, START),
-            ours=generation in self._writers,
+            ours=self._appends.writes(generation),
         )
 
     # Leases
@@ -287,7 +281,7 @@ class RedisLog:
         answer, *facts = await self._store.call(scripts.RESTORE, keys, *self._restored(draft, batch, epoch))
         if answer != b"stored":
             raise answers.refusal(generation, answer, facts, got=f"{epoch}-{batch.last}")
-        self._writer_of(generation).crc32 = batch.crc32(0)
+        self._appends.begin(generation, batch.crc32(0))
         self._remember(generation, Cursor(epoch, batch.last))
 
     def _restored(self, draft: Draft, batch: entries.Batch, epoch: int) -> Iterator[Argument]:
@@ -334,10 +328,14 @@ class RedisLog:
 
     # What the followers ask
 
-    async def heads(self, shard: int, generations: Sequence[str]) -> Sequence[int]:
-        """Tell the last position of each log of a shard, 0 where there is none."""
+    async def follow(self, generation: str, after: Cursor) -> Page:
+        """Read what follows the cursor, and let appends of the next time be told of. Raises `Unknown`."""
+        return await self._read(generation, after, heard=self._heard)
+
+    async def heads(self, shard: int, generations: Sequence[str], *, followed: int = 0) -> Sequence[int]:
+        """Tell the last position of each log of a shard, 0 where there is none; the first ones go on being told of."""
         keys = [self._places.key(shard, f"gen:{generation}") for generation in generations]
-        return [int(head) for head in await self._store.call(scripts.HEADS, keys)]
+        return [int(head) for head in await self._store.call(scripts.HEADS, keys, self._heard, followed)]
 
     async def tail(self, shard: int) -> str:
         """Tell the id of the last notice of a shard."""
@@ -363,17 +361,8 @@ class RedisLog:
                 retry_after=60,
             )
 
-    def _writer_of(self, generation: str) -> _Writer:
-        writer = self._writers.setdefault(generation, _Writer())
-        _bound(self._writers)
-        return writer
-
     def _remember(self, generation: str, head: Cursor) -> None:
         self._heads[generation] = head
         self._heads.move_to_end(generation)
-        _bound(self._heads)
-
-
-def _bound(remembered: OrderedDict[str, _Writer] | OrderedDict[str, Cursor]) -> None:
-    if len(remembered) > _REMEMBERED:
-        remembered.popitem(last=False)
+        if len(self._heads) > _REMEMBERED:
+            self._heads.popitem(last=False)

@@ -51,8 +51,15 @@ end
 """
 
 _NOTIFY = f"""
-local function notify(news, id, position)
-    redis.call('XADD', news, 'MAXLEN', '~', {_NEWS_KEPT}, '*', id, position)
+local function notify(news, ...)
+    redis.call('XADD', news, 'MAXLEN', '~', {_NEWS_KEPT}, '*', ...)
+end
+"""
+
+# Its writes may fail, as where memory is short: then the next look finds what no notice tells of.
+_HEAR = """
+local function hear(gen, milliseconds)
+    redis.pcall('HSET', gen, 'heard', now() + milliseconds)
 end
 """
 
@@ -102,29 +109,22 @@ if not found[1] or redis.call('EXISTS', ARGV[1] .. 'gen:' .. found[1]) == 0 then
 return found
 """)
 
-# KEYS: gen log news
-# ARGV: one MessagePack array of strings, since redis-py takes longer for many arguments than Redis for unpacking one:
-# id previous last epoch token crc_before crc n retracted; then the entry's fields.
-# An empty crc_before matches any; an empty crc leaves crc and n as they are.
+# KEYS: the news of each shard that is written to; ARGV: one MessagePack array, since redis-py takes longer for many arguments than
+# Redis for unpacking one: a token, and for each append an array: which of the news, id, previous, last, epoch, crc_before, crc, n,
+# retracted, and then the entry's fields and values. An empty crc_before matches any; an empty crc leaves crc and n as they are.
+# The answer names those that were refused, by their place. An append is told of only where somebody elsewhere listens.
 APPEND = Script(
-    _NOTIFY
+    _NOW
+    + _NOTIFY
     + _WHOLE
     + """
 local given = cmsgpack.unpack(ARGV[1])
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'end', 'crc', 'token')
-if not state[1] then return {'unknown'} end
-if state[5] == given[5] then return {'stored'} end
-if state[3] then return {'closed'} end
-if state[1] ~= given[4] or state[2] ~= given[2] then return {'order', state[1], state[2]} end
-if given[6] ~= '' and state[4] ~= given[6] then return {'crc', state[4]} end
-if not is_whole(KEYS[2], state[2]) then return {'unknown'} end
-redis.call('HSET', KEYS[1], 'position', given[3], 'token', given[5])
-if given[7] ~= '' then redis.call('HSET', KEYS[1], 'crc', given[7], 'n', given[8]) end
-if given[9] ~= '' then
+local refused, heard, time = {}, {}, nil
+local function withdraw(log)
     -- What was said is deleted: a Stream's entries cannot be changed, so it is written anew without them.
-    local ttl = redis.call('PTTL', KEYS[2])
-    local entries = redis.call('XRANGE', KEYS[2], '-', '+')
-    redis.call('DEL', KEYS[2])
+    local ttl = redis.call('PTTL', log)
+    local entries = redis.call('XRANGE', log, '-', '+')
+    redis.call('DEL', log)
     for _, entry in ipairs(entries) do
         local kept = {}
         for at = 1, #entry[2], 2 do
@@ -133,14 +133,45 @@ if given[9] ~= '' then
                 kept[#kept + 1] = entry[2][at + 1]
             end
         end
-        if #kept > 0 then redis.call('XADD', KEYS[2], entry[1], unpack(kept)) end
+        if #kept > 0 then redis.call('XADD', log, entry[1], unpack(kept)) end
     end
-    redis.call('PEXPIRE', KEYS[2], ttl)
-    redis.call('HSET', KEYS[1], 'retracted', given[9])
+    redis.call('PEXPIRE', log, ttl)
 end
-redis.call('XADD', KEYS[2], given[3] .. '-0', unpack(ARGV, 2))
-notify(KEYS[3], given[1], given[3])
-return {'stored'}
+local function append(token, news, id, previous, last, epoch, before, crc, n, retracted, ...)
+    local base = KEYS[news]:sub(1, -5)
+    local gen, log = base .. 'gen:' .. id, base .. 'log:' .. id
+    local state = redis.call('HMGET', gen, 'epoch', 'position', 'end', 'crc', 'token', 'heard')
+    if not state[1] then return {'unknown'} end
+    if state[5] == token then return end
+    if state[3] then return {'closed'} end
+    if state[1] ~= epoch or state[2] ~= previous then return {'order', state[1], state[2]} end
+    if before ~= '' and state[4] ~= before then return {'crc', state[4]} end
+    if not is_whole(log, previous) then return {'unknown'} end
+    if crc ~= '' then
+        redis.call('HSET', gen, 'position', last, 'token', token, 'crc', crc, 'n', n)
+    else
+        redis.call('HSET', gen, 'position', last, 'token', token)
+    end
+    if retracted ~= '' then
+        withdraw(log)
+        redis.call('HSET', gen, 'retracted', retracted)
+    end
+    redis.call('XADD', log, last .. '-0', ...)
+    if state[6] then
+        time = time or now()
+        if tonumber(state[6]) > time then
+            heard[news] = heard[news] or {}
+            table.insert(heard[news], id)
+            table.insert(heard[news], last)
+        end
+    end
+end
+for at = 2, #given do
+    local answer = append(given[1] .. at, unpack(given[at]))
+    if answer then refused[#refused + 1] = {at - 2, unpack(answer)} end
+end
+for news, told in pairs(heard) do notify(KEYS[news], unpack(told)) end
+return refused
 """
 )
 
@@ -188,14 +219,18 @@ return {'stored', epoch, position, state[4], state[5]}
 """
 )
 
-# KEYS: gen log; ARGV: epoch position. The last entry has to be at the head, or before it where the end, which the hash holds as
+# KEYS: gen log; ARGV: epoch position heard. Whoever follows says for how many milliseconds he wants to hear of appends. The last entry has to be at the head, or before it where the end, which the hash holds as
 # well, is missing. A retraction makes every cursor before it one that does not match. The entries come as
 # two strings, the names of all their fields with the lengths of the values, and the values: taking apart two thousand
 # entries as Redis writes them costs a client in Python a tenth of a second.
-READ = Script("""
+READ = Script(
+    _NOW
+    + _HEAR
+    + """
 local function id(position) return string.format('%.0f-0', position) end
 local state = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'position', 'end', 'end_epoch', 'n', 'crc', 'retracted')
 if not state[1] then return {} end
+if ARGV[3] ~= '0' and not state[4] then hear(KEYS[1], ARGV[3]) end
 local epoch, after = tonumber(ARGV[1]), tonumber(ARGV[2])
 local head, retracted = tonumber(state[3]), tonumber(state[8] or '0')
 local matched
@@ -220,14 +255,23 @@ for _, entry in ipairs(entries) do
     end
 end
 return {matched and 1 or 0, table.concat(names, ' '), table.concat(values), unpack(state, 1, 7)}
-""")
+"""
+)
 
-# KEYS: the gen of each
-HEADS = Script("""
+# KEYS: the gen of each; ARGV: heard, and how many of them, from the first on, are to be heard for so many milliseconds.
+HEADS = Script(
+    _NOW
+    + _HEAR
+    + """
 local heads = {}
-for at, key in ipairs(KEYS) do heads[at] = redis.call('HGET', key, 'position') or '0' end
+for at, key in ipairs(KEYS) do
+    local state = redis.call('HMGET', key, 'position', 'end')
+    heads[at] = state[1] or '0'
+    if at <= tonumber(ARGV[2]) and state[1] and not state[2] then hear(key, ARGV[1]) end
+end
 return heads
-""")
+"""
+)
 
 # KEYS: news. The id of the last notice.
 TAIL = Script("""

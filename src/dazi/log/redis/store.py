@@ -108,6 +108,11 @@ class Store:
         client = _client_of(url)
         return cls(client, client if isinstance(client, RedisCluster) else _client_of(url))
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether all keys of a script have to be of one shard."""
+        return isinstance(self._client, RedisCluster)
+
     async def close(self) -> None:
         """Let what is under way finish, and close every connection."""
         while self._lanes:
@@ -259,9 +264,10 @@ async def _close(client: Redis | RedisCluster) -> None:
                 await sentinel.aclose()
 
 
-# uvloop raises a RuntimeError where a line is written to that has just been cut.
-_FAULTS = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError, RuntimeError)
-_CUT = (exceptions.ConnectionError, RuntimeError)
+# uvloop raises a RuntimeError where a line is written to that has just been cut, and redis-py an AttributeError where, as a cluster is
+# looked for by many at once, one closes the line that another is about to greet on.
+_FAULTS = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError, RuntimeError, AttributeError)
+_CUT = (exceptions.ConnectionError, RuntimeError, AttributeError)
 
 
 async def _answer_or_error(answer: Awaitable[Reply]) -> Reply | Exception:

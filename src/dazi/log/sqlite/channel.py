@@ -46,12 +46,16 @@ class Channel:
             self._hold(record)
         elif record.position > self._position:
             self._show(record)
-            follower = next((held for held in self._held if held.previous == self._position), None)
-            if follower is not None:
-                self._held.remove(follower)
-                self.take(follower)
-            if not self._held:
-                self._stop_waiting()
+            if self._held:
+                self._take_held()
+
+    def _take_held(self) -> None:
+        follower = next((held for held in self._held if held.previous == self._position), None)
+        if follower is not None:
+            self._held.remove(follower)
+            self.take(follower)
+        if not self._held:
+            self._stop_waiting()
 
     def _hold(self, record: Record) -> None:
         self._held.append(record)

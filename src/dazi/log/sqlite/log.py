@@ -15,11 +15,11 @@ from typing import TypeVar, overload
 
 from dazi.errors import Closed, StoreUnavailable, Unknown
 from dazi.events import Aborted, End, Failed, Piece
-from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
+from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary
 from dazi.log.sqlite import tables
 from dazi.log.sqlite.channel import Channel
 from dazi.log.sqlite.file import Fsync, connect, prepare
-from dazi.log.sqlite.tables import Append, Ending, Moment, Write
+from dazi.log.sqlite.journal import Ending, Journal, Moment, Outcome
 from dazi.log.sqlite.threads import LATEST, Committer, Deed, Job, Jobs, News, Watcher
 
 _LOST = Failed("producer_lost", "The server that wrote this answer was stopped.", retryable=True)
@@ -86,7 +86,8 @@ class SqliteLog:
         self._ahead = await asyncio.to_thread(prepare, self._path, fsync=self._fsync, now=now)
         self._marked = now
         commits = connect(self._path, fsync=self._fsync, busy=0)
-        self._committer = Committer(self._path, commits, self._write, self._show)
+        self._journal = Journal(self._writer)
+        self._committer = Committer(self._path, commits, self._journal, self._now, self._show)
         self._watcher = Watcher(self._path, self._connect(), writer=self._writer, tell=self._hear)
 
     async def close(self) -> None:
@@ -103,8 +104,7 @@ class SqliteLog:
 
         def deed(connection: sqlite3.Connection) -> Opened:
             return tables.create(
-                *(connection, draft),
-                writer=self._writer,
+                *(connection, draft, self._journal),
                 lease=self._lease,
                 max_bytes=self._max_bytes,
                 now=self._now(),
@@ -121,11 +121,19 @@ class SqliteLog:
 
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         """Store pieces after `previous`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
-        await self._do(Append(generation, pieces, previous, epoch))
+        await self._write(Append(generation, pieces, previous, epoch))
+
+    async def append_all(self, appends: Sequence[Append]) -> Sequence[Exception | None]:
+        """Store them with one commit; returns what each would have raised, at its place."""
+        try:
+            outcomes: Sequence[Outcome] = await self._do(appends)
+        except StoreUnavailable as error:
+            return [error] * len(appends)
+        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
         """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
-        return (await self._do(Ending(generation, end, after)))[0]
+        return (await self._write(Ending(generation, end, after)))[0]
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
@@ -184,10 +192,7 @@ class SqliteLog:
 
     async def _end_all(self, generations: Sequence[str], end: End, *, takes_over: bool = False) -> tuple[str, ...]:
         writes = [Ending(generation, end, takes_over=takes_over) for generation in generations]
-        outcomes = await asyncio.gather(*map(self._do, writes), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, StoreUnavailable):
-                raise outcome
+        outcomes: Sequence[Outcome] = await self._do(writes) if writes else ()
         pairs = zip(generations, outcomes, strict=True)
         return tuple(generation for generation, outcome in pairs if not isinstance(outcome, Closed))
 
@@ -215,21 +220,24 @@ class SqliteLog:
     def _connect(self) -> sqlite3.Connection:
         return connect(self._path, fsync=self._fsync)
 
-    def _write(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> Sequence[tables.Outcome]:
-        return tables.write(connection, writes, writer=self._writer, now=self._now())
+    async def _write(self, write: Append | Ending) -> tuple[Record, ...]:
+        (outcome,) = await self._do([write])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     @overload
-    async def _do(self, deed: Write) -> tuple[Record, ...]: ...
+    async def _do(self, deed: Sequence[Append | Ending]) -> Sequence[Outcome]: ...
 
     @overload
     async def _do(self, deed: Deed[_T]) -> _T: ...
 
-    async def _do(self, deed: Deed[_T] | Write) -> _T | tuple[Record, ...]:
+    async def _do(self, deed: Deed[_T] | Sequence[Append | Ending]) -> _T | Sequence[Outcome]:
         """Have it committed, with all that is asked for in this turn of the loop."""
         if self._committer is None:
             raise _not_open(self._path)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T | tuple[Record, ...]] = loop.create_future()
+        future: asyncio.Future[_T | Sequence[Outcome]] = loop.create_future()
         if not self._jobs:
             loop.call_soon(self._submit)
         self._jobs.append(Job(deed, future))

@@ -7,182 +7,26 @@ Python's lock and has to wait for it again, and in a busy process each of these 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from zlib import crc32
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from dazi.errors import Closed, LogError, OutOfOrder, Unavailable, Unknown
-from dazi.events import End, Event, Piece, Retract, Text
+from dazi.errors import Unavailable, Unknown
+from dazi.events import End, Event
 from dazi.log import START, Cursor, Draft, Opened, Page, Record, Summary
-from dazi.log.sqlite.records import BODY, ROWS, Row, coalesce, placed
+from dazi.log.sqlite.chain import delete, rows_after
+from dazi.log.sqlite.journal import Journal, Moment
+from dazi.log.sqlite.records import coalesce, placed
 
-# Rows that a read takes at a time: what is decoded in one go holds Python's lock.
-_ROWS = 1000
 # Logs that are forgotten with one commit.
 _FORGOTTEN = 50
 
-# Rows are inserted so many with a statement, as long as there are; each size is a statement that SQLite keeps compiled.
-_INSERTS = {
-    size: "INSERT INTO entry (log, previous, position, epoch, n, crc32, writer, body) VALUES "  # noqa: S608  # our own words
-    + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)
-    for size in (64, 8, 1)
-}
-# The columns of a row up to `crc32`, and its events.
-_NewRow = tuple[int, int, int, int, int, int, Sequence[Event]]
-
 _END = msgspec.json.Decoder(End)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When something is done, as the store and as the monotonic clock count, and what has expired by then."""
-
-    store: float
-    monotonic: float
-    horizon: float
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Pieces to be stored."""
-
-    generation: str
-    pieces: tuple[Piece, ...]
-    previous: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A terminal event to be stored, `after` that record if one is given. Who `takes_over` ends it under the next epoch."""
-
-    generation: str
-    end: End
-    after: Cursor | None = None
-    takes_over: bool = False
-
-
-Write = Append | Ending
-Outcome = tuple[Record, ...] | LogError
-
-
-@dataclass(slots=True)
-class _Standing:
-    """How a log stands: as the tables say, and then with what will be stored."""
-
-    id: int
-    epoch: int
-    ended: bool
-    position: int
-    n: int
-    crc32: int
-    retracted: int = 0
-    end: End | None = None
-
-    def take(self, event: Event) -> None:
-        self.position += 1
-        if isinstance(event, Text):
-            self.n, self.crc32 = event.n, crc32(event.text.encode(), self.crc32)
-        elif isinstance(event, Retract):
-            self.n, self.crc32 = event.n, crc32(event.text.encode())
-            self.retracted = self.position
-
-
-@dataclass(slots=True)
-class _Writing:
-    """What will be stored, once every write of a commit has been checked."""
-
-    standings: dict[str, _Standing]
-    rows: list[_NewRow] = field(default_factory=list)
-
-    def check(self, write: Write) -> Outcome:
-        standing = self.standings.get(write.generation)
-        if standing is None:
-            return Unknown(write.generation)
-        if standing.ended:
-            return Closed(write.generation)
-        after = write.after if isinstance(write, Ending) else Cursor(write.epoch, write.previous)
-        if after not in {None, (standing.epoch, standing.position)}:
-            expected, got = f"{standing.epoch}-{standing.position}", f"{after[0]}-{after[1]}"
-            return OutOfOrder(write.generation, expected=expected, got=got)
-        if isinstance(write, Ending):
-            return self._end(standing, write)
-        return self._store(standing, write.pieces)
-
-    def _end(self, standing: _Standing, write: Ending) -> Outcome:
-        standing.ended = True
-        standing.epoch += write.takes_over
-        standing.end = msgspec.structs.replace(write.end, n=standing.n, crc32=standing.crc32, ai_generated=True)
-        return self._store(standing, (standing.end,))
-
-    def _store(self, standing: _Standing, events: tuple[Event, ...]) -> tuple[Record, ...]:
-        previous, epoch = standing.position, standing.epoch
-        for event in events:
-            standing.take(event)
-        if events:
-            self.rows.append((standing.id, previous, standing.position, epoch, standing.n, standing.crc32, events))
-        return tuple(coalesce((epoch, position, event) for position, event in enumerate(events, previous + 1)))
-
-
-def write(connection: sqlite3.Connection, writes: Sequence[Write], *, writer: int, now: Moment) -> list[Outcome]:
-    """Store what can be, in order; returns what came of each."""
-    writing = _Writing(_standings(connection, {one.generation for one in writes}, now))
-    outcomes = [writing.check(one) for one in writes]
-    _insert(connection, writing.rows, writer)
-    for standing in writing.standings.values():
-        if standing.retracted:
-            _withdraw(connection, standing.id, standing.retracted)
-        if standing.end is not None:
-            connection.execute(
-                'UPDATE log SET ended = ?, "end" = ?, epoch = ? WHERE id = ?',
-                (now.store, _json(standing.end), standing.epoch, standing.id),
-            )
-    return outcomes
-
-
-def _standings(connection: sqlite3.Connection, generations: Iterable[str], now: Moment) -> dict[str, _Standing]:
-    (found,) = connection.execute(
-        """SELECT json_group_array(json_array(
-               log.generation, log.id, log.epoch, log.ended IS NOT NULL, entry.position, entry.n, entry.crc32))
-           FROM json_each(?) AS wanted
-           JOIN log ON log.generation = wanted.value AND (log.ended IS NULL OR log.ended > ?)
-           JOIN entry ON entry.log = log.id
-               AND entry.position = (SELECT max(position) FROM entry WHERE entry.log = log.id)""",
-        (_json(list(generations)), now.horizon),
-    ).fetchone()
-    return {
-        generation: _Standing(identity, epoch, bool(ended), position, n, crc)
-        for generation, identity, epoch, ended, position, n, crc in msgspec.json.decode(found)
-    }
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[_NewRow], writer: int) -> None:
-    at = 0
-    for size, statement in _INSERTS.items():
-        while len(rows) - at >= size:
-            values = [value for *row, events in rows[at : at + size] for value in (*row, writer, _json(events))]
-            connection.execute(statement, values)
-            at += size
-
-
-def _withdraw(connection: sqlite3.Connection, log: int, position: int) -> None:
-    """Forget all text before a retraction; the positions stay."""
-    rows = connection.execute(
-        "SELECT id, previous, body FROM entry WHERE log = ? AND previous < ?", (log, position)
-    ).fetchall()
-    for identity, previous, body in rows:
-        events = [
-            None if isinstance(event, Text | Retract) and at < position else event
-            for at, event in enumerate(BODY.decode(body), previous + 1)
-        ]
-        connection.execute("UPDATE entry SET body = ? WHERE id = ?", (_json(events), identity))
-    connection.execute("UPDATE log SET retracted = ? WHERE id = ?", (position, log))
+_NEWS = msgspec.json.Decoder(list[tuple[str, int, int, list[Event | None]]])
 
 
 def create(
-    connection: sqlite3.Connection, draft: Draft, *, writer: int, lease: float, max_bytes: int, now: Moment
+    connection: sqlite3.Connection, draft: Draft, journal: Journal, *, lease: float, max_bytes: int, now: Moment
 ) -> Opened:
     """Make a log, or find the one that (owner, key) stands for. Raises `Unavailable` when the file is full."""
     if draft.key is not None:
@@ -201,7 +45,7 @@ def create(
         ),
     ).lastrowid
     assert identity is not None  # noqa: S101  # a row was inserted
-    _insert(connection, [(identity, 0, 1, 1, 0, 0, (started,))], writer)
+    journal.create(connection, identity, started)
     return Opened(started.generation, 1, created=True, fingerprint=draft.fingerprint)
 
 
@@ -241,40 +85,30 @@ def read(connection: sqlite3.Connection, generation: str, after: Cursor, now: Mo
 
 def _read(connection: sqlite3.Connection, generation: str, after: Cursor, now: Moment) -> Page:
     found = connection.execute(
-        """SELECT log.id, owner, retracted, "end", entry.position, entry.epoch,
-               (SELECT epoch FROM entry WHERE entry.log = log.id AND position >= ? ORDER BY position LIMIT 1)
-           FROM log
-           JOIN entry ON entry.log = log.id
-               AND entry.position = (SELECT max(position) FROM entry WHERE entry.log = log.id)
+        """SELECT owner, retracted, "end", head.part, head.position, part.epoch
+           FROM log JOIN head ON head.log = log.id JOIN part ON part.id = head.part
            WHERE generation = ? AND (ended IS NULL OR ended > ?)""",
-        (min(after.position, 2**62), generation, now.horizon),
+        (generation, now.horizon),
     ).fetchone()
     if found is None:
         raise Unknown(generation)
-    log, owner, retracted, end, position, epoch, epoch_there = found
-    if after == START:
-        matched = not retracted
-    else:
-        matched = after.epoch == epoch_there and max(retracted, 1) <= after.position <= position
-    start = after.position if matched else 0
+    owner, retracted, end, part, position, epoch = found
+    rows = rows_after(connection, part, min(after.position, position)) if after != START else []
+    # The epoch of a position is that of the part it lies in.
+    matched = (
+        not retracted
+        if after == START
+        else (bool(rows) and rows[0][1] == after.epoch and max(retracted, 1) <= after.position <= position)
+    )
+    if not matched or after == START:
+        rows = rows_after(connection, part, 0)
     return Page(
         owner=owner,
         head=Cursor(epoch, position),
         end=None if end is None else _END.decode(end),
         matched=matched,
-        records=tuple(coalesce(placed(_rows(connection, log, start, position), after=start))),
+        records=tuple(coalesce(placed(rows, after=after.position if matched else 0))),
     )
-
-
-def _rows(connection: sqlite3.Connection, log: int, after: int, until: int) -> Iterable[Row]:
-    while after < until:
-        rows, after = connection.execute(
-            """SELECT '[' || group_concat('[' || previous || ',' || epoch || ',' || body || ']') || ']', max(position)
-               FROM (SELECT previous, epoch, body, position FROM entry
-                     WHERE log = ? AND position > ? AND position <= ? ORDER BY position LIMIT ?)""",
-            (log, after, until, _ROWS),
-        ).fetchone()
-        yield from ROWS.decode(rows)
 
 
 def renew(connection: sqlite3.Connection, held: Mapping[str, int], *, lease: float, now: Moment) -> frozenset[str]:
@@ -329,7 +163,7 @@ def _delete(connection: sqlite3.Connection, condition: str, parameters: tuple[ob
         f"SELECT json_group_array(id) FROM (SELECT id FROM log WHERE {condition} LIMIT {_FORGOTTEN})",  # noqa: S608  # our own words
         parameters,
     ).fetchone()
-    connection.execute("DELETE FROM entry WHERE log IN (SELECT value FROM json_each(?))", (found,))
+    delete(connection, found)
     return connection.execute("DELETE FROM log WHERE id IN (SELECT value FROM json_each(?))", (found,)).rowcount
 
 
@@ -337,25 +171,29 @@ def summaries(connection: sqlite3.Connection, owner: str | None, limit: int, now
     """List the newest logs."""
     rows = connection.execute(
         """SELECT generation, owner, model, created, coalesce(json_extract("end", '$.type'), 'running'),
-               (SELECT max(position) FROM entry WHERE entry.log = log.id)
-           FROM log WHERE (?1 IS NULL OR owner = ?1) AND (ended IS NULL OR ended > ?2) ORDER BY id DESC LIMIT ?3""",
+               position
+           FROM log JOIN head ON head.log = log.id WHERE (?1 IS NULL OR owner = ?1) AND (ended IS NULL OR ended > ?2) ORDER BY id DESC LIMIT ?3""",
         (owner, now.horizon, limit),
     )
     return tuple(Summary(*row) for row in rows)
 
 
-def newest(connection: sqlite3.Connection) -> int:
-    """Tell the id of the last row that was ever committed."""
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
+def head_of(connection: sqlite3.Connection, generation: str) -> int:
+    """Tell a log's last position, or 0."""
+    found = connection.execute(
+        "SELECT position FROM log JOIN head ON head.log = log.id WHERE generation = ?", (generation,)
+    ).fetchone()
     return found[0] if found else 0
 
 
-def head_of(connection: sqlite3.Connection, generation: str) -> int:
-    """Tell a log's last position, or 0."""
-    (found,) = connection.execute(
-        "SELECT max(position) FROM entry WHERE log = (SELECT id FROM log WHERE generation = ?)", (generation,)
+def look(connection: sqlite3.Connection, *, after: int, writer: int) -> tuple[int, bool]:
+    """Tell the id of the last part, and whether others than this writer have committed any after an id."""
+    last, is_news = connection.execute(
+        """SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'part'),
+               EXISTS (SELECT 1 FROM part WHERE id > ? AND writer <> ?)""",
+        (after, writer),
     ).fetchone()
-    return found or 0
+    return last or 0, bool(is_news)
 
 
 def news(
@@ -363,13 +201,13 @@ def news(
 ) -> list[tuple[str, Record]]:
     """Tell what others than this writer committed to these logs, in order."""
     (found,) = connection.execute(
-        """SELECT json_group_array(json_array(generation, previous, epoch, json(body)))
-           FROM (SELECT generation, previous, entry.epoch, body FROM entry JOIN log ON log.id = entry.log
-                 WHERE entry.id > ? AND entry.id <= ? AND writer <> ?
-                     AND generation IN (SELECT value FROM json_each(?)) ORDER BY entry.id)""",
+        """SELECT '[' || group_concat('["' || generation || '",' || previous || ',' || epoch || ',' || body || ']') || ']'
+           FROM (SELECT generation, previous, part.epoch, body FROM part CROSS JOIN log ON log.id = part.log
+                 WHERE part.id > ? AND part.id <= ? AND writer <> ?
+                     AND generation IN (SELECT value FROM json_each(?)) ORDER BY part.id)""",
         (after, until, writer, _json(list(generations))),
     ).fetchone()
-    rows = msgspec.json.decode(found, type=list[tuple[str, int, int, list[Event | None]]])
+    rows = _NEWS.decode(found) if found else []
     return [(generation, record) for generation, *row in rows for record in coalesce(placed([tuple(row)]))]  # type: ignore[list-item]  # the rest of the row is one
 
 

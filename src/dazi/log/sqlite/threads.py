@@ -12,16 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dazi.errors import DaziError, StoreUnavailable
 from dazi.log import Record
 from dazi.log.sqlite import tables
 from dazi.log.sqlite.file import explain, is_busy, transaction
-from dazi.log.sqlite.tables import Append, Ending, Write
+from dazi.log.sqlite.journal import Journal, Moment, Outcome, Write, newest
 
 # Seconds between two looks for news: while there is some, and at most. Twenty looks a second cost a third of a percent of a core.
 SOONEST = 0.01
@@ -36,7 +36,7 @@ News = list[tuple[str, Record]]
 class Job:
     """Something that a thread shall do, and who waits for it."""
 
-    deed: Deed[Any] | Write  # Any: what a deed gives is between it and who waits for it
+    deed: Deed[Any] | Sequence[Write]  # Any: what a deed gives is between it and who waits for it
     future: asyncio.Future[Any]  # Any: the same
 
 
@@ -101,7 +101,8 @@ class Committer(_Worker):
     Args:
         path: of the file.
         connection: for this thread alone.
-        write: stores what is to be written, see `tables.write`.
+        journal: stores what is to be written.
+        now: tells the time.
         show: called in the loop with what was committed, before those who wait for it hear.
     """
 
@@ -109,10 +110,12 @@ class Committer(_Worker):
         self,
         path: Path,
         connection: sqlite3.Connection,
-        write: Callable[[sqlite3.Connection, Sequence[Write]], Sequence[tables.Outcome]],
+        journal: Journal,
+        now: Callable[[], Moment],
         show: Callable[[str, tuple[Record, ...]], None],
     ) -> None:
-        self._write = write
+        self._journal = journal
+        self._now = now
         self._show = show
         # Whether another process was in a commit for too long the last time: stopped there, perhaps.
         self._stuck = False
@@ -141,19 +144,23 @@ class Committer(_Worker):
         settled: Settled = []
         try:
             with transaction(self._connection, stuck=self._stuck):
-                for is_write, group in groupby(jobs, lambda job: isinstance(job.deed, Append | Ending)):
-                    settled += (self._writes if is_write else self._deeds)(list(group))
+                for is_deed, group in groupby(jobs, lambda job: callable(job.deed)):
+                    settled += (self._deeds if is_deed else self._writes)(list(group))
         except sqlite3.Error as error:
+            self._journal.forget()
             self._stuck = is_busy(error)
             reason = explain(self._path, error)
             return [(job, StoreUnavailable(reason)) for job in jobs]
         except Exception as error:  # noqa: BLE001  # the thread has to outlive it, and who waits has to be told
+            self._journal.forget()
             return [(job, _unexpected(error)) for job in jobs]
         self._stuck = False
         return settled
 
     def _writes(self, jobs: list[Job]) -> Settled:
-        return list(zip(jobs, self._write(self._connection, [job.deed for job in jobs]), strict=True))  # type: ignore[misc]  # grouped by this
+        groups = [cast("Sequence[Write]", job.deed) for job in jobs]
+        outcomes = iter(self._journal.write(self._connection, [*chain.from_iterable(groups)], self._now()))
+        return [(job, [*islice(outcomes, len(group))]) for job, group in zip(jobs, groups, strict=True)]
 
     def _deeds(self, jobs: list[Job]) -> Settled:
         """Do each; an error of ours is one job's, an error of SQLite's is everybody's."""
@@ -167,8 +174,11 @@ class Committer(_Worker):
 
     def _settle(self, settled: Settled) -> None:
         for job, outcome in settled:
-            if isinstance(job.deed, Append | Ending) and isinstance(outcome, tuple) and outcome:
-                self._show(job.deed.generation, outcome)
+            if callable(job.deed) or isinstance(outcome, BaseException):
+                continue
+            for write, records in zip(job.deed, cast("list[Outcome]", outcome), strict=True):
+                if records.__class__ is tuple and records:
+                    self._show(write.generation, records)
         super()._settle(settled)
 
 
@@ -198,7 +208,7 @@ class Watcher(_Worker):
     def attend(self, connection: sqlite3.Connection, generation: str) -> int:
         """Begin to look for news of a log, in this thread; returns its last position, which is no news."""
         if not self._attended:
-            self._seen = tables.newest(connection)
+            self._seen = newest(connection)
             self._version = -1
         else:
             self._look()
@@ -240,7 +250,9 @@ class Watcher(_Worker):
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return []
-        newest = tables.newest(self._connection)
-        found = tables.news(self._connection, self._attended, after=self._seen, until=newest, writer=self._writer)
-        self._version, self._seen = version, newest
+        last, is_news = tables.look(self._connection, after=self._seen, writer=self._writer)
+        found: News = []
+        if is_news:
+            found = tables.news(self._connection, self._attended, after=self._seen, until=last, writer=self._writer)
+        self._version, self._seen = version, last
         return found
