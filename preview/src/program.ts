@@ -15,6 +15,7 @@ export interface Config {
   navigationStyle?: string
   backgroundColor?: string
   enablePullDownRefresh?: boolean
+  onReachBottomDistance?: number
   disableScroll?: boolean
 }
 
@@ -33,8 +34,6 @@ export interface AppConfig {
   /** Colours by name, for each theme: what `@name` means in `window` and `tabBar`. */
   themes: Record<'light' | 'dark', Record<string, string>>
   tabBar?: TabBar
-  /** As app.json has it. */
-  permission?: unknown
 }
 
 export interface Part {

@@ -13,6 +13,19 @@ export interface Bar {
   isCustom: boolean
   isLoading: boolean
   canGoBack: boolean
+  /** Below the window, on a page that is one of them. */
+  tabs: Tab[]
+}
+
+export interface Tab {
+  text: string
+  /** A page's route. */
+  path: string
+  /** Path of an image in the program's folder; '' for none. */
+  icon: string
+  /** What it is written in now: another colour where it is chosen. */
+  color: string
+  isChosen: boolean
 }
 
 export interface BarKeeper {
@@ -25,9 +38,9 @@ export interface BarKeeper {
 }
 
 export function createBar({ app, parts }: Program, phone: Phone, changed: () => void): BarKeeper {
-  let bar = barOf(app, {}, phone.theme, false)
+  let bar: Bar = { ...barOf(app, {}, phone.theme), canGoBack: false, tabs: [] }
   let top: Page | undefined
-  const told = () => barOf(app, parts[top?.route || '']?.config || {}, phone.theme, bar.canGoBack)
+  const told = () => ({ ...barOf(app, parts[top?.route || '']?.config || {}, phone.theme), canGoBack: bar.canGoBack, tabs: tabsOf(app, top?.route || '', phone.theme) })
 
   function set(value: Bar): void {
     bar = value
@@ -46,12 +59,26 @@ export function createBar({ app, parts }: Program, phone: Phone, changed: () => 
   }
 }
 
-function barOf(app: AppConfig, config: Config, theme: Theme, canGoBack: boolean): Bar {
+type Told = Omit<Bar, 'canGoBack' | 'tabs'>
+
+function barOf(app: AppConfig, config: Config, theme: Theme): Told {
   const told: Config = { ...app.window, ...config }
-  // `@name` is of theme.json.
-  const named = (value: string | undefined, otherwise: string) => (value?.startsWith('@') ? app.themes[theme][value.slice(1)] : value) || otherwise
   return {
-    title: told.navigationBarTitleText || '', background: named(told.navigationBarBackgroundColor, '#000000'),
-    text: named(told.navigationBarTextStyle, 'white') === 'black' ? 'black' : 'white', isCustom: told.navigationStyle === 'custom', isLoading: false, canGoBack,
+    title: told.navigationBarTitleText || '', background: named(app, theme, told.navigationBarBackgroundColor, '#000000'),
+    text: named(app, theme, told.navigationBarTextStyle, 'white') === 'black' ? 'black' : 'white', isCustom: told.navigationStyle === 'custom', isLoading: false,
   }
+}
+
+function tabsOf(app: AppConfig, route: string, theme: Theme): Tab[] {
+  const { list = [], color, selectedColor } = app.tabBar || {}
+  if (!list.some(({ pagePath }) => pagePath === route)) return []
+  return list.map(({ text, pagePath, iconPath, selectedIconPath }) => {
+    const isChosen = pagePath === route
+    return { text, path: pagePath, icon: (isChosen && selectedIconPath) || iconPath || '', color: named(app, theme, isChosen ? selectedColor : color, 'inherit'), isChosen }
+  })
+}
+
+/** `@name` is of theme.json. */
+function named({ themes }: AppConfig, theme: Theme, value: string | undefined, otherwise: string): string {
+  return (value?.startsWith('@') ? themes[theme][value.slice(1)] : value) || otherwise
 }

@@ -8,10 +8,9 @@ import type { Preview } from './preview.js'
 import { startProgram } from './start.js'
 import './base.css'
 
-window.preview = boot().catch((error: unknown) => {
-  showProblems([error instanceof Error ? error.message : String(error)])
-  throw error
-})
+window.preview = boot()
+// Whoever awaits it is told as well.
+window.preview.catch((error: unknown) => showProblems(error instanceof Error ? error.message : String(error)))
 
 async function boot(): Promise<Preview> {
   const parameters = readParameters(location.search)
@@ -31,9 +30,9 @@ async function fetchJson<T>(path: string): Promise<T> {
   return (await response.json()) as T // our own server's
 }
 
-function showProblems(problems: string[]): void {
+function showProblems(problems: string): void {
   const element = document.createElement('pre')
   element.className = 'preview-problems'
-  element.textContent = problems.join('\n')
+  element.textContent = problems
   document.body.append(element)
 }

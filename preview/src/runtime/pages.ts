@@ -10,6 +10,8 @@ import type { Caller, Component, Engine } from './engine.js'
 import type { Styles } from './styles.js'
 
 const MOST_PAGES = 10
+// Of `onReachBottomDistance`, where nothing is said.
+const REACH_PIXELS = 50
 
 export interface Page {
   route: string
@@ -18,6 +20,8 @@ export interface Page {
   root: Root
   /** Holds its elements. */
   element: HTMLElement
+  /** How far it was scrolled when it was covered, CSS pixels. */
+  scrolled: number
 }
 
 export interface Pages {
@@ -66,7 +70,7 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
     element.className = 'preview-page'
     host.append(element)
     const root = engine.createPage(url)
-    const page: Page = { route: path, query, root, element, caller: root.get() as unknown as Caller }
+    const page: Page = { route: path, query, root, element, scrolled: 0, caller: root.get() as unknown as Caller }
     Object.assign(page.caller, { route: path, options: query })
     // On the stack before its components are attached, for they look for it.
     stack.push(page)
@@ -91,6 +95,7 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
     for (const { element } of stack) element.hidden = element !== page.element
     for (const { element } of kept.values()) element.hidden = element !== page.element
     paintBackground(page)
+    scrollTo({ top: page.scrolled, behavior: 'instant' })
     onTop(page)
     if (!isVisible) return
     call(page, 'onShow')
@@ -99,6 +104,7 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
 
   function hide(page: Page | undefined): void {
     if (!page || !isVisible) return
+    page.scrolled = scrollY
     call(page, 'onHide')
     lifetime(page.root.getComponent(), 'hide')
   }
@@ -125,6 +131,17 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
   function isTab(url: string): boolean {
     return tabs.includes(url.split('?')[0] || '')
   }
+
+  let wasAtBottom = false
+  addEventListener('scroll', () => {
+    const top = stack.at(-1)
+    if (!top) return
+    call(top, 'onPageScroll', { scrollTop: scrollY })
+    const { onReachBottomDistance = REACH_PIXELS } = { ...program.app.window, ...program.parts[top.route]?.config }
+    const isAtBottom = scrollY + innerHeight >= document.documentElement.scrollHeight - onReachBottomDistance
+    if (isAtBottom && !wasAtBottom) call(top, 'onReachBottom')
+    wasAtBottom = isAtBottom
+  })
 
   return {
     stack, call,

@@ -46,6 +46,8 @@ export interface Preview {
   /** The keyboard comes up so high (CSS pixels), or goes at 0. */
   keyboard(height: number): void
   back(): void
+  /** As a person does by tapping a tab; the page's `onTabItemTap` is called. */
+  tab(path: string): void
   /** How often what has happened on the emulated network. */
   counts(): Record<string, number>
   /** Wait until no request is under way and `setData` was quiet for `quiet` milliseconds. */

@@ -117,6 +117,11 @@ function handOn({ application, bar, course, counter, keyboard, network, notes, p
     },
     keyboard: keyboard.set,
     back: () => pages.back(1),
+    tab(path) {
+      const tabs = bar.now().tabs
+      const page = pages.switchTab(`/${path}`)
+      pages.call(page, 'onTabItemTap', { index: tabs.findIndex((tab) => tab.path === path), pagePath: path, text: tabs.find((tab) => tab.path === path)?.text })
+    },
     counts: () => ({ ...network.emulator.counts }),
     idle: (quiet = 200, timeout = 30_000) => until(() => !network.emulator.pending() && counter.quiet() > quiet, timeout, 'idle'),
     text: (part, timeout = 10_000) => until(() => (pages.top()?.element.innerText || '').includes(part), timeout, `text: ${part}`),

@@ -10,16 +10,22 @@ const search = new URLSearchParams(location.search)
 const hasPanel = search.get('panel') !== '0'
 
 window.preview = open()
+// What is wrong stands in the program's place.
+window.preview.catch(() => {})
 
 async function open(): Promise<Awaited<Window['preview']>> {
-  const { profile } = readParameters(location.search)
-  const phone = createPhone(document.querySelector('.phone') as HTMLElement, profile, !hasPanel)
+  const { app, profile } = readParameters(location.search)
+  const session = (await (await fetch('session.json')).json()) as Session // our own server's
+  const name = app || session.apps[0] || ''
+  if (hasPanel) watchFolder(name)
+  const phone = createPhone(document.querySelector('.phone') as HTMLElement, { app: name, profile, isBare: !hasPanel })
   const preview = await phone.load(`?${search}`)
   window.preview = preview
+  // Emptied once is enough.
+  search.delete('fresh')
+  history.replaceState(null, '', `?${search}`)
   if (!hasPanel) return preview
-  const session = (await (await fetch('session.json')).json()) as Session // our own server's
   drawPanel(document.querySelector('.panel') as HTMLElement, { session, search, preview, restart })
-  watchFolder(search.get('app') || session.apps[0] || '')
   return preview
 }
 

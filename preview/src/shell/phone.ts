@@ -1,5 +1,6 @@
 /** The phone around the program: status bar, navigation bar with the capsule, the window, and the bar at the bottom. */
 
+import type { Tab } from '../runtime/bar.js'
 import type { Preview } from '../runtime/preview.js'
 import { element } from './dom.js'
 import { word } from './words.js'
@@ -9,9 +10,16 @@ export interface Phone {
   load(search: string): Promise<Preview>
 }
 
+export interface PhoneOptions {
+  app: string
+  profile: string
+  /** The phone alone, as large as the window. */
+  isBare: boolean
+}
+
 const SIZES: readonly [RegExp, number, number][] = [[/^ios/, 390, 844], [/^pc$/, 414, 736], [/^devtools$/, 375, 812], [/./, 393, 852]]
 
-export function createPhone(host: HTMLElement, profile: string, isBare: boolean): Phone {
+export function createPhone(host: HTMLElement, { app, profile, isBare }: PhoneOptions): Phone {
   const [, width, height] = SIZES.find(([pattern]) => pattern.test(profile)) as [RegExp, number, number] // the last fits all
   const isIos = profile.startsWith('ios')
   host.classList.toggle('bare', isBare)
@@ -26,10 +34,13 @@ export function createPhone(host: HTMLElement, profile: string, isBare: boolean)
   const frame = element('iframe', { title: 'program', className: 'window', allow: 'clipboard-write' })
   const veil = element('div', { className: 'veil', hidden: true }, word('hidden'))
   const home = element('div', { className: 'home', ariaHidden: 'true' })
-  host.replaceChildren(status, bar, capsule, frame, home, veil)
+  const tabs = element('nav', { className: 'tabs', hidden: true })
+  host.replaceChildren(status, bar, capsule, frame, tabs, home, veil)
 
   function draw(preview: Preview): void {
-    const { title: name, background, text, isCustom, canGoBack } = preview.bar()
+    const { title: name, background, text, isCustom, canGoBack, tabs: items } = preview.bar()
+    tabs.hidden = !items.length
+    tabs.replaceChildren(...items.map((tab) => tabButton(tab, app, () => preview.tab(tab.path))))
     title.textContent = name
     back.hidden = !canGoBack
     host.classList.toggle('custom', isCustom)
@@ -53,4 +64,11 @@ export function createPhone(host: HTMLElement, profile: string, isBare: boolean)
       return preview
     },
   }
+}
+
+function tabButton({ text, icon, color, isChosen }: Tab, app: string, onclick: () => void): HTMLElement {
+  const content = icon ? [element('img', { src: `files/${encodeURIComponent(app)}/${icon}`, alt: '' }), text] : [text]
+  const button = element('button', { onclick, ariaCurrent: isChosen ? 'page' : null }, ...content)
+  button.style.color = color
+  return button
 }

@@ -30,6 +30,10 @@ export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>)
     setBackgroundTextStyle: call('setBackgroundTextStyle', () => undefined),
     pageScrollTo: call('pageScrollTo', ({ scrollTop = 0, duration = 300 }: { scrollTop?: number; duration?: number }) =>
       scrollTo({ top: scrollTop, behavior: duration ? 'smooth' : 'instant' })),
+    startPullDownRefresh: call('startPullDownRefresh', () => {
+      const top = pages.top()
+      if (top) pages.call(top, 'onPullDownRefresh')
+    }),
     stopPullDownRefresh: call('stopPullDownRefresh', () => undefined),
   }
 }
