@@ -17,6 +17,7 @@ from rich.console import Console
 from typer import Option
 
 from dazi import settings as configuration
+from dazi.cli import tunnel as tunnels
 from dazi.cli.connections import Connection
 from dazi.cli.logs import set_up_logging, tell_fault
 from dazi.cli.workers import Supervisor, read_order
@@ -58,8 +59,11 @@ def serve(  # noqa: PLR0913  # one parameter a flag
     config: Annotated[
         Path | None, Option(help="A TOML file of settings.  [default: dazi.toml, if there is one]")
     ] = None,
+    tunnel: tunnels.Host = None,
+    tunnel_port: tunnels.Port = 80,
+    tunnel_url: tunnels.Url = None,
 ) -> None:
-    """Serve models. Every flag but --config is also DAZI_<NAME> in the environment and a key of dazi.toml."""
+    """Serve models. Every flag but --config and the tunnel's is also DAZI_<NAME> in the environment and a key of dazi.toml."""
     flags = {
         "host": host,
         "port": port,
@@ -71,14 +75,20 @@ def serve(  # noqa: PLR0913  # one parameter a flag
     }
     settings = configuration.load(flags, file=config).settings
     set_up_logging(settings, console)
+    way, key = tunnels.way_of(tunnel, tunnel_port, tunnel_url), ""
+    if way is not None:
+        settings, key = tunnels.guarded(settings, way)
     app = create_app(settings=settings)
     asyncio.run(_try_log(settings))
     with _listening(settings) as listener:
         _announce(listener, settings, app)
+        if key:
+            _hand_over(key)
         if settings.workers > 1:
             Supervisor(settings, listener).run()
         else:
-            Server(app, settings).run(sockets=[listener])
+            published = tunnels.Tunnel(way, listener.getsockname()[:2], console) if way else None
+            Server(app, settings, tunnel=published).run(sockets=[listener])
 
 
 def work() -> None:
@@ -106,9 +116,12 @@ class Server(uvicorn.Server):
         app: what to serve.
         settings: of it.
         parent: the process that this one must not outlive.
+        tunnel: what publishes it, until the goodbye is over.
     """
 
-    def __init__(self, app: App, settings: Settings, *, parent: int | None = None) -> None:
+    def __init__(
+        self, app: App, settings: Settings, *, parent: int | None = None, tunnel: tunnels.Tunnel | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -124,6 +137,7 @@ class Server(uvicorn.Server):
         self._app = app
         self._settings = settings
         self._parent = parent
+        self._tunnel = tunnel
         self._signals = 0
         self._goodbye: asyncio.Task[None] | None = None
 
@@ -138,6 +152,14 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+        if self._tunnel is not None:
+            self._tunnel.open()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and then end the tunnel: the last bytes go through it."""
+        await super().shutdown(sockets)
+        if self._tunnel is not None:
+            await self._tunnel.close()
 
     async def on_tick(self, counter: int) -> bool:
         """Run the goodbye, uvicorn's ten times a second, until it is over; the second signal ends its patience."""
@@ -169,6 +191,14 @@ def _announce(listener: socket.socket, settings: Settings, app: App) -> None:
     for remark in _remarks(settings, app):
         console.print(f"  {remark}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print("  Ctrl-C to stop\n", highlight=False)
+
+
+def _hand_over(key: str) -> None:
+    """Tell the key that was made, this once."""
+    console.print(
+        f"  No API key was set, so one was made, until this ends: [bold]{key}[/]", highlight=False, soft_wrap=True
+    )
+    tunnels.print_code(key, console)
 
 
 @contextmanager
