@@ -84,6 +84,16 @@ class Member:
         return "open" if self._clock() < self._rests_until else "half-open"
 
     @property
+    def health(self) -> float:
+        """The share of good outcomes, of 1; the newer ones count for more."""
+        return self._health
+
+    @property
+    def rests(self) -> float:
+        """Seconds for which it is still left alone; 0 if it is not."""
+        return max(0.0, self._rests_until - self._clock())
+
+    @property
     def load(self) -> float:
         """How much it would have to do with one more, against what it can."""
         return (self.outstanding + 1) / self.weight

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from msgspec import Struct, to_builtins
@@ -25,6 +26,7 @@ from dazi.web.guard import Keys
 from dazi.web.metrics import CONTENT_TYPE, Metrics
 from dazi.web.readers import Readers
 from dazi.web.requests import decode, read_body
+from dazi.web.upstreams import Watch
 
 _MAX_BODY = 4096
 _RECENT = 100
@@ -94,30 +96,35 @@ class Ledger:
         """Nothing to note."""
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a gateway notes of itself: numbers, the last ends, how its upstreams are."""
+
+    metrics: Metrics
+    ledger: Ledger
+    watch: Watch
+
+
 class Admin:
     """The handlers.
 
     Args:
         gateway: whose side it is.
         readers: of this process.
-        metrics: the numbers.
-        ledger: the last ends.
+        books: what it tells.
         shows_text: whether answers may be looked at.
     """
 
-    def __init__(
-        self, gateway: Gateway, readers: Readers, metrics: Metrics, *, ledger: Ledger, shows_text: bool
-    ) -> None:
+    def __init__(self, gateway: Gateway, readers: Readers, books: Books, *, shows_text: bool) -> None:
         self._gateway = gateway
         self._readers = readers
-        self._metrics = metrics
-        self._ledger = ledger
+        self._books = books
         self._shows_text = shows_text
         self._began = time.monotonic()
 
     async def metrics(self, _call: Call) -> Reply:
         """Tell the numbers to Prometheus."""
-        return Reply(200, self._metrics.exposition(), [(b"content-type", CONTENT_TYPE)])
+        return Reply(200, self._books.metrics.exposition(), [(b"content-type", CONTENT_TYPE)])
 
     async def page(self, _call: Call) -> Reply:
         """Serve the page; what it shows it asks for with the key."""
@@ -129,7 +136,7 @@ class Admin:
 
     async def state(self, _call: Call) -> Reply:
         """Tell how things stand."""
-        present, ledger = self._gateway.present(), self._ledger
+        present, ledger = self._gateway.present(), self._books.ledger
         return json_reply(
             200,
             {
@@ -150,6 +157,7 @@ class Admin:
                     }
                     for one in present
                 ],
+                "upstreams": self._books.watch.state(),
                 "reasons": dict(ledger.reasons),
                 "ends": list(ledger.ends),
                 "shows_text": self._shows_text,

@@ -27,9 +27,8 @@ from dazi.upstream.custom import Answerer, from_generator
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
-from dazi.upstream.pool import Pool
 from dazi.web import chat
-from dazi.web.admin import Admin, AdminKeys, Ledger
+from dazi.web.admin import Admin, AdminKeys, Books, Ledger
 from dazi.web.calls import Desk, Endpoint, no_such_path
 from dazi.web.completions import Completions, tell
 from dazi.web.generations import Generations
@@ -43,6 +42,7 @@ from dazi.web.readers import Readers
 from dazi.web.sessions import Sessions
 from dazi.web.tokens import Tokens
 from dazi.web.turnstile import Turnstile
+from dazi.web.upstreams import Watch
 from dazi.wechat import WeChat
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
@@ -59,8 +59,9 @@ _WINDOWS = {"sqlite": 0.005, "redis": 0.01}
 class App:
     """The gateway as an ASGI app. `gateway` is what it serves; `gateway.close()` says goodbye to its readers."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, metrics: Metrics, ledger: Ledger) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings, books: Books) -> None:
         self.gateway = gateway
+        metrics = books.metrics
         readers = Readers(metrics)
         gateway.on_closing(readers.goodbye)
         is_guarded = configuration.is_guarded(settings)
@@ -72,7 +73,7 @@ class App:
         keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
         desk = Desk(gateway, keys, doors, readers, metrics, Turnstile())
         admin_keys = AdminKeys(settings.admin_key, is_guarded=is_guarded)
-        admin = Admin(gateway, readers, metrics, ledger=ledger, shows_text=settings.admin_shows_text)
+        admin = Admin(gateway, readers, books, shows_text=settings.admin_shows_text)
         grace = None if settings.grace == "keep" else settings.grace
         coalesce = settings.coalesce
         generations = Generations(gateway, metrics, max_body=MAX_BODY, coalesce=coalesce)
@@ -141,9 +142,7 @@ def create_app(
     settings = settings or configuration.load().settings
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
     metrics, ledger = Metrics(tuple(upstreams)), Ledger()
-    for upstream in upstreams.values():
-        if isinstance(upstream, Pool) and upstream.observer is None:
-            upstream.observer = metrics.asked
+    watch = Watch(upstreams, metrics.asked)
     telemetry = Chorus((metrics, ledger, *_traces()))
     most = settings.starts_per_minute
     gateway = Gateway(
@@ -153,7 +152,7 @@ def create_app(
         telemetry=telemetry,
         admission=StartLimit(most, log=settings.log) if most else None,
     )
-    return App(gateway, settings, metrics, ledger)
+    return App(gateway, settings, Books(metrics, ledger, watch))
 
 
 def _wechat_of(settings: Settings) -> WeChat | None:

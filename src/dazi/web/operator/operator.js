@@ -45,6 +45,10 @@ function show(state) {
   draw('readers', state.readers, 0)
   last = { at: now, pieces: state.pieces, begun: state.begun }
   fill('live', state.running, (one) => [id(one.generation), one.owner, one.model, one.seconds, one.pieces, one.readers, stop(one.generation)])
+  by('health').hidden = state.upstreams.length === 0
+  fill('upstreams', state.upstreams, (one) => [
+    one.name, one.models.join(', '), breaker(one), one.concurrency ? `${one.outstanding} of ${one.concurrency}` : one.outstanding, `${Math.round(one.health * 100)} %`, endings(one.recent),
+  ])
   const reasons = Object.entries(state.reasons).sort((a, b) => b[1] - a[1])
   fill('reasons', reasons, ([reason, count]) => [word(reason), count])
   fill('ends', state.ends.slice(0, 25), (one) => [
@@ -94,6 +98,27 @@ function word(reason) {
   const made = document.createElement('td')
   made.textContent = reason
   if (!['done', 'aborted'].includes(reason)) made.className = 'bad'
+  return made
+}
+
+function breaker({ state, rests }) {
+  const made = document.createElement('td')
+  const words = { closed: rests ? `asked again in ${Math.ceil(rests)} s` : 'asked', open: `left alone, ${Math.ceil(rests)} s`, 'half-open': 'on trial' }
+  made.textContent = words[state]
+  if (state !== 'closed' || rests) made.className = 'bad'
+  return made
+}
+
+function endings(codes) {
+  const made = document.createElement('td')
+  made.className = 'endings'
+  for (const code of codes) {
+    const mark = document.createElement('i')
+    mark.title = code
+    mark.className = { done: 'good', stopped: 'still' }[code] || 'wrong'
+    made.append(mark)
+  }
+  made.setAttribute('aria-label', codes.join(', '))
   return made
 }
 
