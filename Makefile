@@ -6,6 +6,8 @@
 
 # Parsers of other libraries, for bench/sse_parsers.py; in a folder of their own, which only the bench's runs look into.
 BENCH_PEERS = .venv/bin/python -m pip install -q --no-deps --upgrade --target .bench/parsers anthropic==2.14.0 docstring_parser sseclient-py==1.9.0 launchdarkly-eventsource==1.7.4
+# An engine for bench/js_parsers.py, which tells where it is missing: not every Python has a wheel of it.
+BENCH_ENGINE = .venv/bin/python -m pip install -q --no-deps --upgrade --only-binary :all: --target .bench/parsers quickjs==1.19.4 2>/dev/null || true
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,13 +40,15 @@ bench: ## measure Dazi beside its peers, in about a quarter of an hour; tables a
 	@sh scripts/setup test
 	@bash scripts/system-packages
 	@$(BENCH_PEERS)
+	@$(BENCH_ENGINE)
 	@.venv/bin/python bench/gateway.py --install-litellm
-	@for script in fanout soak sse_parsers; do echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "bench/$$script.py" || exit 1; done
+	@for script in fanout soak sse_parsers js_parsers; do echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "bench/$$script.py" || exit 1; done
 
 bench-full: ## measure everything, at length
 	@sh scripts/setup test
 	@bash scripts/system-packages
 	@$(BENCH_PEERS)
+	@$(BENCH_ENGINE)
 	@.venv/bin/python bench/gateway.py --install-litellm --full
 	@.venv/bin/python bench/soak.py --generations 100000
 	@for script in bench/*.py; do case $$script in */gateway.py|*/soak.py) ;; *) echo "== $$script"; PYTHONPATH=.bench/parsers .venv/bin/python "$$script" || exit 1;; esac; done

@@ -3,7 +3,8 @@
  * body.
  *
  * Laws: events come as the parser gives them; `onEnd` is called exactly once, unless `close` was called before it; a
- * request that may not be repeated, which is any but GET, is not, unless the caller says that it may.
+ * request that may not be repeated, which is any but GET, is not, unless the caller says that it may; a line that breaks
+ * in the background, where mini programs can request nothing, is come back to in the foreground.
  */
 
 import type { Platform } from './platform.js'
@@ -44,9 +45,18 @@ export function openEventSource(options: EventSourceOptions): () => void {
   let lastEventId = options.lastEventId || ''
   let failures = 0
   let isOpen = true
+  let isVisible = true
+  let isDue = false // a request that waits for the foreground
   let cancel = () => {}
 
+  const stopWatching = platform.watchVisibility((visible) => {
+    isVisible = visible
+    if (visible && isDue) connect()
+  })
+
   function connect(): void {
+    isDue = !isVisible
+    if (isDue) return
     parser.nextBody()
     const headers = { ...options.headers, Accept: 'text/event-stream', ...(lastEventId && { 'Last-Event-ID': lastEventId }) }
     const body = options.body === undefined ? {} : { body: options.body }
@@ -93,6 +103,8 @@ export function openEventSource(options: EventSourceOptions): () => void {
 
   function close(): void {
     isOpen = false
+    isDue = false
+    stopWatching()
     cancel()
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { openEventSource, type EventSourceEnd, type EventSourceOptions } from '../src/event-source.js'
+import type { Platform } from '../src/platform.js'
 import { fetchPlatform } from '../src/platform/fetch.js'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void
@@ -57,4 +58,27 @@ test('a line that breaks each time ends the source', async () => {
     platform: { ...fetchPlatform, clock: { now: Date.now, later: (callback) => (setImmediate(callback), () => {}) } },
   })
   assert.deepEqual([end.type, count], ['lost', 11])
+})
+
+test('a line that broke in the background is come back to in the foreground, and no longer watched after the end', async () => {
+  let tell: ((visible: boolean) => void) | undefined
+  let seenRequests = 0
+  const platform: Platform = {
+    ...fetchPlatform,
+    watchVisibility(listener) {
+      tell = listener
+      return () => (tell = undefined)
+    },
+  }
+  const { seen, count } = await run((_, response, request) => {
+    if (request === 3) return response.writeHead(204).end()
+    if (tell) tell(false)
+    response.write(`retry: 1\ndata: ${request}\n\n`, () => response.destroy())
+    setTimeout(() => {
+      assert.equal(seenRequests, request)
+      if (tell) tell(true)
+    }, 60)
+    seenRequests = request
+  }, { platform })
+  assert.deepEqual([seen, count, tell], [['1', '2'], 3, undefined])
 })

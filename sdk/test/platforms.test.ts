@@ -4,13 +4,14 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { after, before, test } from 'node:test'
 import { createClient, type Update } from '../src/client.js'
+import { openEventSource, type EventSourceEnd } from '../src/event-source.js'
 import type { Chunk, ServerSentEvent } from '../src/sse.js'
 import { createSseParser } from '../src/sse.js'
 import type { Platform, PlatformRequest } from '../src/platform.js'
 import { startGateway, type Gateway } from './gateway.js'
 import { HOSTS } from './hosts.js'
 
-const TEXT = Buffer.from('id: 1\ndata: 你好\n\nevent: more\ndata: 👨‍👩‍👧\ndata: b\n\n')
+const TEXT = Buffer.from('id: 1\ndata: 你好\n\nevent: more\ndata: 👨‍👩‍👧\u2028\r\ndata: b\n\n')
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 const ROUTES: Record<string, (request: IncomingMessage, response: ServerResponse) => unknown> = {
@@ -105,10 +106,18 @@ for (const [name, createHost] of Object.entries(HOSTS)) {
   test(`${name}: a stream is complete, in chunks or at its end`, async () => {
     const { calls, events, status, body } = await send(createHost().platform, { url: `${base}/stream` })
     const all = [...events, ...createSseParser().feed(body)].map(({ event, data, id }) => [event, data, id])
-    assert.deepEqual(all, [['message', '你好', '1'], ['more', '👨‍👩‍👧\nb', '1']])
+    assert.deepEqual(all, [['message', '你好', '1'], ['more', '👨‍👩‍👧\u2028\nb', '1']])
     assert.equal(status, 200)
     assert.deepEqual(calls.filter((call) => call !== 'chunk'), ['end'])
     assert.equal(calls[calls.length - 1], 'end')
+  })
+
+  test(`${name}: the events of any endpoint, and its end`, async () => {
+    const seen: string[] = []
+    const end = await new Promise<EventSourceEnd>((onEnd) => {
+      openEventSource({ url: `${base}/stream`, platform: createHost().platform, method: 'POST', body: '{}', onEvent: ({ data }) => seen.push(data), onEnd })
+    })
+    assert.deepEqual([seen, end.type, end.status], [['你好', '👨‍👩‍👧\u2028\nb'], 'complete', 200])
   })
 
   test(`${name}: method, headers and body arrive, and the answer comes whole`, async () => {

@@ -79,5 +79,5 @@ function receive(source: TtEventSource, reception: Reception): () => void {
 
 function blockOf({ data, event, id, lastEventId = id }: TtMessage): string {
   const type = event && event !== 'message' ? `event: ${event}\n` : ''
-  return `${type}${lastEventId === undefined ? '' : `id: ${lastEventId}\n`}${data.replace(/^/gm, 'data: ')}\n\n`
+  return `${type}${lastEventId === undefined ? '' : `id: ${lastEventId}\n`}data: ${data.replace(/\n/g, '\ndata: ')}\n\n`
 }
