@@ -1,0 +1,4 @@
+export default defineAppConfig({
+  pages: ['pages/chat/index'],
+  window: { navigationBarTitleText: 'Dazi' },
+})
