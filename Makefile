@@ -75,5 +75,5 @@ lock: ## pin the newest versions of all dependencies in constraints.txt
 
 clean: ## remove .venv and everything else that was made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@rm -rf sdk/node_modules sdk/dist sdk/miniprogram_dist tests/foreign/node_modules examples/miniprogram/node_modules examples/miniprogram/dist
+	@rm -rf preview/node_modules sdk/node_modules sdk/dist sdk/miniprogram_dist tests/foreign/node_modules examples/miniprogram/node_modules examples/miniprogram/dist
 	@find src tests bench scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +

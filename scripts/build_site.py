@@ -33,6 +33,7 @@ ELSEWHERE = {
     "SECURITY.md": "security.md",
     "sdk/README.md": "sdk/package.md",
     "sdk/emulator/README.md": "sdk/emulator.md",
+    "preview/README.md": "preview.md",
     "examples/miniprogram/README.md": "examples/miniprogram.md",
 }
 # The READMEs are GitHub's front page; the site has one of its own.

@@ -68,6 +68,7 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *ROOT.glob("sdk/*.md"),
         *ROOT.glob("sdk/emulator/*.md"),
+        *ROOT.glob("preview/*.md"),
         *ROOT.glob("examples/*/*.md"),
     ]
 )

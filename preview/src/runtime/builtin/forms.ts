@@ -13,6 +13,7 @@ export function createForms(world: World): Record<string, Definition> {
       properties: {
         size: String, type: String, plain: Boolean, disabled: Boolean, loading: Boolean, formType: String, openType: String, lang: String,
         hoverClass: { type: String, value: 'button-hover' }, appParameter: String, sessionFrom: String,
+        businessId: Number, sendMessageTitle: String, sendMessagePath: String, sendMessageImg: String, showMessageCard: Boolean,
       },
       canHover: true, role: 'button', reflected: ['size', 'type', 'plain', 'loading', 'formType', 'openType'],
       observers: {
