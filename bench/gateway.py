@@ -110,7 +110,7 @@ class Stage:
     def _started(self, name: str) -> Running:
         folder = self._folder / name
         folder.mkdir()
-        named = {"redis": self._redis(folder)} if name == "redis" else {}
+        named = {"redis": self._redis(folder)} if name.startswith("redis") else {}
         return self._stack.enter_context(running(SERVERS[name], self._upstream, folder, **named))
 
     def measure(self, way: Way, load: Load) -> Figures:

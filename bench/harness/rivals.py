@@ -131,7 +131,6 @@ SERVERS = {
     "dazi": Server(_dazi()),
     "sqlite": Server(_dazi("--log", "sqlite:///{folder}/dazi.db")),
     "redis": Server(_dazi("--log", "{redis}")),
-    "sqlite2": Server(_dazi("--log", "sqlite:///{folder}/dazi.db", "--workers", "2")),
 }
 PEERS = (
     Way("nginx, unbuffered", "nginx", _CHAT),
@@ -148,10 +147,17 @@ MODES = (
     Way("Dazi, SQLite", "sqlite", _START, merges=True),
     Way("Dazi, Redis", "redis", _START, merges=True),
 )
-WORKERS = (
-    Way("Dazi, SQLite, 1 worker", "sqlite", _START, merges=True),
-    Way("Dazi, SQLite, 2 workers", "sqlite2", _START, merges=True),
-)
+
+
+def on_workers(log: str, count: int) -> Way:
+    """Name Dazi with so many workers on SQLite or Redis, a server that is there from then on."""
+    url = {"SQLite": "sqlite:///{folder}/dazi.db", "Redis": "{redis}"}[log]
+    name = f"{log.lower()}{count}"
+    SERVERS[name] = Server(_dazi("--log", url, "--workers", str(count)))
+    return Way(f"Dazi, {log}, {count} worker{'s' if count > 1 else ''}", name, _START, merges=True)
+
+
+WORKERS = tuple(on_workers(log, count) for log in ("SQLite", "Redis") for count in (1, 2))
 
 
 def free_port() -> int:

@@ -76,7 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capacity: Annotated[int, Meta(ge=0)] = 0
     fsync: Literal["full", "normal"] = "full"
     lease: Annotated[float, Meta(ge=0.5, le=3600)] = 10.0
-    window: Annotated[float, Meta(ge=0, le=1)] | Literal["auto"] = "auto"
+    window: Annotated[float, Meta(ge=0, le=1)] = 0.01
     undurable: bool = False
     max_answer: Annotated[int, Meta(ge=1)] = 4 * 1024 * 1024
     max_owner: Annotated[int, Meta(ge=0)] = 0

@@ -48,7 +48,7 @@ class Limits:
     total_characters: int = 256 * 1024 * 1024
     seconds: float = 3600
     running: int = 10_000
-    window: float = 0.005
+    window: float = 0.01
     patience: float = 30
 
 

@@ -51,9 +51,6 @@ _OTEL_SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDP
 # How much of the time in which a dead process's generations shall be ended is its lease: a sixth of that goes by between two
 # sweeps, and the rest is for the sweep itself.
 _LEASE_OF_PROMISE = 0.8
-# Seconds for which pieces are gathered, by log: a commit to a file is one for all of them, an append to Redis one for each generation,
-# so there waiting for the next token pays (docs/durability.md has the figures).
-_WINDOWS = {"sqlite": 0.005, "redis": 0.01}
 
 
 class App:
@@ -173,13 +170,12 @@ def _traces() -> list[Telemetry]:
 
 def limits_of(settings: Settings) -> Limits:
     """Make the limits that the settings name."""
-    auto = next((seconds for scheme, seconds in _WINDOWS.items() if settings.log.startswith(scheme)), 0.0)
     return Limits(
         running=settings.running,
         characters=settings.max_answer,
         owner_characters=settings.max_owner,
         total_characters=settings.max_total,
-        window=auto if settings.window == "auto" else settings.window,
+        window=settings.window,
         patience=settings.patience,
     )
 

@@ -241,9 +241,9 @@ class RedisLog:
         return tuple(generation for generation in swept if generation)
 
     async def _due(self, shard: int) -> Sequence[str]:
-        keys = [self._places.key(shard, name) for name in ("leases", "expiry", "shelf")]
-        held = self._safety - self._lease_ms
-        due = await self._store.call(scripts.DUE, keys, self._places.key(shard, ""), self._ttl, held)
+        keys = [self._places.key(shard, name) for name in ("leases", "expiry", "shelf", "swept")]
+        times = (self._ttl, self._safety - self._lease_ms, max(1, self._lease_ms // 2))
+        due = await self._store.call(scripts.DUE, keys, self._places.key(shard, ""), *times)
         return [one.decode() for one in due]
 
     async def _lose(self, generation: str) -> str:

@@ -9,7 +9,7 @@ takes it; time is the store's. A generation has
 
 and a shard has `leases` (what runs, by when its lease runs out), `expiry` and `shelf` (all, by when they expire and when
 they were made), `owner:<hash>` (of one owner), `key:<hash>` (what an idempotency key stands for), `gone:<id>` (erased, so
-never to be restored) and `news`, the notification stream.
+never to be restored) `swept` (somebody looks for the dead), and `news`, the notification stream.
 
 One crash may still leave half of a script behind: where the tail that Redis lost begins inside a script's writes, Redis leaves
 the first of them in its file, and does them at its next start, together with what came later. So whatever makes a log be
@@ -296,9 +296,10 @@ return 'held'
 """
 )
 
-# KEYS: leases expiry shelf; ARGV: base unheld held. Forgets what has expired, and tells whose lease ran out. One whose lease was
+# KEYS: leases expiry shelf swept; ARGV: base unheld held grace. Forgets what has expired, and tells whose lease ran out. One whose lease was
 # deleted is found by when it will be forgotten, which each renewal puts off: what runs and is renewed is to be forgotten in more than
-# `held` milliseconds, and what has ended in fewer than `unheld`.
+# `held` milliseconds, and what has ended in fewer than `unheld`. Where nobody has swept for `grace` milliseconds, Redis itself may have been
+# away, and nobody could renew: then everybody gets as long again.
 DUE = Script(
     _NOW
     + f"""
@@ -318,7 +319,11 @@ for _, member in ipairs(silent) do
     local id = member:match('^%S+')
     if not redis.call('ZSCORE', KEYS[1], id) then due[#due + 1] = id end
 end
-return due
+local was_away = redis.call('EXISTS', KEYS[4]) == 0
+if redis.call('EXISTS', KEYS[1]) == 1 or #due > 0 then redis.call('SET', KEYS[4], 1, 'PX', ARGV[4]) end
+if not was_away then return due end
+for _, id in ipairs(due) do redis.call('ZADD', KEYS[1], time + ARGV[4], id) end
+return {{}}
 """
 )
 
