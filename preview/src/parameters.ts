@@ -9,7 +9,7 @@ export interface Parameters {
   /** First page, with its query; '' for the program's own. */
   page: string
   profile: ProfileName
-  /** Where all requests go; '' for the gateway that the preview was started with, `none` for where the program says. */
+  /** Where on this machine all requests go; '' for the gateway that the preview was started with, `none` for where the program says. */
   gateway: string
   seed: number
   /** '' for what the browser says. */
@@ -30,6 +30,8 @@ export interface Parameters {
 
 const CUTS: readonly string[] = ['none', 'bytes', 'random', 'glued'] satisfies Cut[]
 
+const HERE = /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?\/?$/
+
 /** Read them; throws an `Error` that names a value which cannot be. */
 export function readParameters(search: string): Parameters {
   const query = new URLSearchParams(search)
@@ -44,10 +46,24 @@ export function readParameters(search: string): Parameters {
     if (!all.includes(value)) throw new Error(`${name}=${value}: it is one of ${all.filter(Boolean).join(', ')}.`)
     return value as T
   }
+  const gateway = text('gateway')
+  // A link from elsewhere shall not lead what a program says to a stranger.
+  if (gateway && gateway !== 'none' && !HERE.test(gateway))
+    throw new Error(`gateway=${gateway}: only one on this machine; another is named when the preview is started (GATEWAY=…).`)
   const profile = one<ProfileName>('profile', 'android', Object.keys(PROFILES))
   return {
-    app: text('app'), page: text('page'), profile, gateway: text('gateway'), seed: number('seed', 1), theme: one('theme', '', ['', 'light', 'dark']),
-    cut: one('cut', 'none', CUTS), speed: number('speed', 1), user: text('user', 'developer'), keyboard: text('keyboard') === '1', fresh: text('fresh') === '1',
-    safeBottom: number('safe', profile.startsWith('ios') ? 34 : 0), statusBar: number('status', profile.startsWith('ios') ? 47 : 28),
+    app: text('app'),
+    page: text('page'),
+    profile,
+    gateway,
+    seed: number('seed', 1),
+    theme: one('theme', '', ['', 'light', 'dark']),
+    cut: one('cut', 'none', CUTS),
+    speed: number('speed', 1),
+    user: text('user', 'developer'),
+    keyboard: text('keyboard') === '1',
+    fresh: text('fresh') === '1',
+    safeBottom: number('safe', profile.startsWith('ios') ? 34 : 0),
+    statusBar: number('status', profile.startsWith('ios') ? 47 : 28),
   }
 }

@@ -55,7 +55,14 @@ test('it serves the frame, the program, and what was built of it', async () => {
 
 test('of a folder it gives the images inside it, and nothing beyond', async () => {
   assert.equal((await get('/files/fixture/images/dot.png')).type, 'image/png')
-  for (const path of ['/files/fixture/..%2fbuild.test.ts', '/files/fixture/%2e%2e/%2e%2e/package.json', '/files/fixture/app.wxss', '/files/none/app.json']) {
+  for (const path of [
+    '/files/fixture/..%2fbuild.test.ts',
+    '/files/fixture/%2e%2e/%2e%2e/package.json',
+    '/files/fixture/app.wxss',
+    '/files/fixture/app.js',
+    '/files/fixture/app.json',
+    '/files/none/app.json',
+  ]) {
     assert.notEqual((await get(path)).status, 200, path)
   }
 })
@@ -78,18 +85,28 @@ test('the wire carries a request as a phone sends it, and its answer byte by byt
   await new Promise((resolve) => socket.once('open', resolve))
   const told: FromServer[] = []
   let bytes = ''
-  const ended = new Promise<void>((resolve) => socket.on('message', (data: Buffer, isBinary) => {
-    if (isBinary) return void (bytes += data.subarray(4).toString())
-    const message = JSON.parse(data.toString()) as FromServer
-    told.push(message)
-    if (message.kind === 'end') resolve()
-  }))
+  const ended = new Promise<void>((resolve) =>
+    socket.on('message', (data: Buffer, isBinary) => {
+      if (isBinary) return void (bytes += data.subarray(4).toString())
+      const message = JSON.parse(data.toString()) as FromServer
+      told.push(message)
+      if (message.kind === 'end') resolve()
+    }),
+  )
   const url = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}/`
   const headers = { referer: 'https://servicewechat.com/wx0/0/page-frame.html', 'content-length': '3' }
-  socket.send(JSON.stringify({ id: 7, kind: 'open', call: { url, method: 'POST', headers, body: btoa('two'), isBase64: true } } satisfies ToServer))
+  socket.send(
+    JSON.stringify({ id: 7, kind: 'open', call: { url, method: 'POST', headers, body: btoa('two'), isBase64: true } } satisfies ToServer),
+  )
   await ended
   assert.equal(bytes, 'onetwo')
-  assert.deepEqual(told.map(({ id, kind }) => [id, kind]), [[7, 'head'], [7, 'end']])
+  assert.deepEqual(
+    told.map(({ id, kind }) => [id, kind]),
+    [
+      [7, 'head'],
+      [7, 'end'],
+    ],
+  )
   assert.equal(told[0]?.kind === 'head' && told[0].head.headers['x-seen-referer'], headers.referer)
   socket.close()
 })

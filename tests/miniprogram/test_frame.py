@@ -41,17 +41,34 @@ async def test_a_person_sees_the_phone_and_what_went_over_its_network(page: Page
 
 async def test_without_the_panel_the_phone_is_the_window(page: Page, preview: str) -> None:
     await page.set_viewport_size({"width": 390, "height": 844})
-    await page.goto(f"{preview}?app=fixture&profile=ios&panel=0&theme=light")
-    await expect(page.frame_locator("iframe").locator("#counter")).to_be_visible()
+    await page.goto(f"{preview}?app=fixture&profile=ios&panel=0&theme=light&page=pages/second/index?from=x")
+    await expect(page.frame_locator("iframe").locator("#from")).to_be_visible()
     box = await page.locator("iframe").bounding_box()
     assert box == {"x": 0, "y": 91, "width": 390, "height": 753}
     await expect(page.locator(".panel")).to_be_hidden()
+
+
+async def test_tabs_keep_their_pages(page: Page, preview: str) -> None:
+    await page.goto(f"{preview}?app=fixture&panel=0")
+    program = page.frame_locator("iframe")
+    await program.locator("#counter").click()
+    tabs = page.locator(".tabs button")
+    await tabs.nth(1).click()
+    await expect(program.locator("#wxs")).to_be_visible()
+    assert await page.evaluate("[preview.routes(), preview.page().taps]") == [["pages/language/index"], ["语言"]]
+    await tabs.nth(0).click()
+    await expect(program.locator("#counter")).to_have_text("count 4")
+    await expect(tabs.nth(0)).to_have_attribute("aria-current", "page")
+    await program.locator("#go").click()
+    await expect(tabs).to_have_count(0)
+    assert await page.evaluate("preview.errors") == []
 
 
 async def test_what_cannot_be_built_or_asked_is_told_where_the_program_would_be(page: Page, preview: str) -> None:
     for address, words in [
         ("program?app=none", 'There is no mini program "none" here'),
         ("program?profile=nokia", "profile=nokia: it is one of android,"),
+        ("program?gateway=https://elsewhere.example", "only one on this machine"),
     ]:
         await page.goto(preview + address)
         await expect(page.locator(".preview-problems")).to_contain_text(words)

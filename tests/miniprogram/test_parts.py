@@ -120,6 +120,15 @@ async def test_a_scroll_view_is_scrolled_measured_and_told_of(parts: Program) ->
     assert await told(parts, "scroll-view") == [["scrolltolower", {"direction": "bottom"}]]
 
 
+async def test_a_page_hears_that_it_is_scrolled_and_that_it_ends(parts: Program) -> None:
+    await parts.page.set_viewport_size({"width": 390, "height": 300})
+    await parts.ask("scrollTo(0, 40)")
+    await parts.until("preview.page().pageScrolled === 40")
+    assert await parts.ask("preview.page().reached") is None
+    await parts.ask("scrollTo(0, 9999)")
+    await parts.until("preview.page().reached === 1")
+
+
 async def test_rich_text_trusts_only_what_the_documents_list(parts: Program) -> None:
     await expect(parts.find("#rich")).to_have_text("1 < 2")
     await expect(parts.find("#rich p")).to_have_css("color", "rgb(8, 8, 8)")

@@ -12,6 +12,8 @@ import { buildSync } from 'esbuild'
 export interface Folder {
   /** On this machine. */
   root: string
+  /** Of project.config.json; '' if it says none. */
+  appid: string
   /** The text of a file, or undefined where there is none. */
   read(path: string): string | undefined
   has(path: string): boolean
@@ -19,13 +21,14 @@ export interface Folder {
 
 /** Open a mini program: the folder with app.json, or the one with a project.config.json that names it. */
 export function openFolder(place: string): Folder {
-  const root = rootOf(place)
+  const project = projectOf(place)
+  const root = rootOf(place, project)
   const contents = new Map<string, string | undefined>()
   const read = (path: string) => {
     if (!contents.has(path)) contents.set(path, readOwn(root, path) ?? readPackage(root, path))
     return contents.get(path)
   }
-  return { root, read, has: (path) => read(path) !== undefined }
+  return { root, appid: project.appid || '', read, has: (path) => read(path) !== undefined }
 }
 
 /** What `target` means in `file`: from the root if it begins with a slash, else from beside the file. */
@@ -42,10 +45,17 @@ export function packagePaths(file: string, name: string): string[] {
   }
 }
 
-function rootOf(place: string): string {
+interface Project {
+  appid?: string
+  miniprogramRoot?: string
+}
+
+function projectOf(place: string): Project {
+  return JSON.parse(readFile(join(place, 'project.config.json')) || '{}') as Project
+}
+
+function rootOf(place: string, { miniprogramRoot: root }: Project): string {
   if (existsSync(join(place, 'app.json'))) return realpathSync(place)
-  const project = readFile(join(place, 'project.config.json'))
-  const { miniprogramRoot: root } = JSON.parse(project || '{}') as { miniprogramRoot?: string }
   if (root && existsSync(join(place, root, 'app.json'))) return realpathSync(join(place, root))
   throw new Error(`${place} is no mini program: there is no app.json in it. Name the folder that holds one.`)
 }
@@ -73,7 +83,14 @@ function readBuilt(place: string, rest: string): string | undefined {
   if (existsSync(join(place, miniprogram))) return readFile(join(place, miniprogram, rest))
   if (rest !== 'index.js') return undefined
   const built = buildSync({
-    entryPoints: [place], bundle: true, write: false, format: 'cjs', target: 'es2018', platform: 'neutral', mainFields: ['main'], logLevel: 'silent',
+    entryPoints: [place],
+    bundle: true,
+    write: false,
+    format: 'cjs',
+    target: 'es2018',
+    platform: 'neutral',
+    mainFields: ['main'],
+    logLevel: 'silent',
   })
   return built.outputFiles[0]?.text
 }

@@ -40,10 +40,17 @@ function codeOf(folder: Folder, file: string, problems: Problem[]): string {
   const isTypeScript = file.endsWith('.ts')
   if (!isTypeScript && !/^\s*(import|export)\b/m.test(source)) return source
   try {
-    return transformSync(source, { format: 'cjs', loader: isTypeScript ? 'ts' : 'js', target: 'es2020', sourcefile: file, logLevel: 'silent' }).code
+    return transformSync(source, {
+      format: 'cjs',
+      loader: isTypeScript ? 'ts' : 'js',
+      target: 'es2020',
+      sourcefile: file,
+      logLevel: 'silent',
+    }).code
   } catch (error) {
     const { errors = [] } = error as { errors?: { text: string; location?: { line: number } }[] } // esbuild's own
-    for (const { text, location } of errors) problems.push({ file, ...(location ? { line: location.line } : {}), message: text, isError: true })
+    for (const { text, location } of errors)
+      problems.push({ file, ...(location ? { line: location.line } : {}), message: text, isError: true })
     return ''
   }
 }

@@ -31,12 +31,20 @@ export function buildProgram(place: string): Program {
   problems.push(...templates.problems, ...unknownTags(parts, templates.tags))
   const styles = addStyles(folder, parts)
   const entries = ['app', ...Object.keys(parts)].map((path) => codeFile(folder, path, problems))
-  const { modules, problems: moduleProblems } = collectModules(folder, entries.filter((file) => file !== ''))
-  const project = readJson<{ appid?: string }>(folder, 'project.config.json', problems, true)
+  const { modules, problems: moduleProblems } = collectModules(
+    folder,
+    entries.filter((file) => file !== ''),
+  )
   return {
-    name: basename(place), appid: project.appid || 'wx0000000000000000', app, parts, modules,
+    name: basename(place),
+    appid: folder.appid || 'wx0000000000000000',
+    app,
+    parts,
+    modules,
     ext: readJson<{ ext?: Record<string, unknown> }>(folder, 'ext.json', problems, true).ext || {},
-    css: styles.css, templates: templates.code, bytes: sizeOf(folder.root),
+    css: styles.css,
+    templates: templates.code,
+    bytes: sizeOf(folder.root),
     problems: [...problems, ...styles.problems, ...moduleProblems],
   }
 }
@@ -47,7 +55,10 @@ function appOf(folder: Folder, json: AppJson, problems: Problem[]): AppConfig {
   const further = packages.flatMap(({ root, pages: inside }) => inside.map((page) => `${root.replace(/\/$/, '')}/${page}`))
   const themes = themeLocation ? readJson<Partial<AppConfig['themes']>>(folder, themeLocation, problems) : {}
   return {
-    pages: [...pages, ...further], window, darkmode, themes: { light: {}, dark: {}, ...themes },
+    pages: [...pages, ...further],
+    window,
+    darkmode,
+    themes: { light: {}, dark: {}, ...themes },
     ...(tabBar ? { tabBar } : {}),
   }
 }
@@ -115,7 +126,9 @@ function unknownTags(parts: Record<string, Part>, tags: Record<string, Set<strin
     const known = new Set([...BUILT_IN, ...Object.keys(config.usingComponents || {}), ...Object.keys(config.componentGenerics || {})])
     const unknown = [...(tags[path] || [])].filter((tag) => !known.has(tag))
     return unknown.map((tag) => ({
-      file: `${path}.wxml`, message: `<${tag}> is neither built in here nor in usingComponents; it is shown as an empty box`, isError: false,
+      file: `${path}.wxml`,
+      message: `<${tag}> is neither built in here nor in usingComponents; it is shown as an empty box`,
+      isError: false,
     }))
   })
 }

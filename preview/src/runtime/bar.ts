@@ -40,7 +40,11 @@ export interface BarKeeper {
 export function createBar({ app, parts }: Program, phone: Phone, changed: () => void): BarKeeper {
   let bar: Bar = { ...barOf(app, {}, phone.theme), canGoBack: false, tabs: [] }
   let top: Page | undefined
-  const told = () => ({ ...barOf(app, parts[top?.route || '']?.config || {}, phone.theme), canGoBack: bar.canGoBack, tabs: tabsOf(app, top?.route || '', phone.theme) })
+  const told = () => ({
+    ...barOf(app, parts[top?.route || '']?.config || {}, phone.theme),
+    canGoBack: bar.canGoBack,
+    tabs: tabsOf(app, top?.route || '', phone.theme),
+  })
 
   function set(value: Bar): void {
     bar = value
@@ -64,8 +68,11 @@ type Told = Omit<Bar, 'canGoBack' | 'tabs'>
 function barOf(app: AppConfig, config: Config, theme: Theme): Told {
   const told: Config = { ...app.window, ...config }
   return {
-    title: told.navigationBarTitleText || '', background: named(app, theme, told.navigationBarBackgroundColor, '#000000'),
-    text: named(app, theme, told.navigationBarTextStyle, 'white') === 'black' ? 'black' : 'white', isCustom: told.navigationStyle === 'custom', isLoading: false,
+    title: told.navigationBarTitleText || '',
+    background: named(app, theme, told.navigationBarBackgroundColor, '#000000'),
+    text: named(app, theme, told.navigationBarTextStyle, 'white') === 'black' ? 'black' : 'white',
+    isCustom: told.navigationStyle === 'custom',
+    isLoading: false,
   }
 }
 
@@ -74,7 +81,13 @@ function tabsOf(app: AppConfig, route: string, theme: Theme): Tab[] {
   if (!list.some(({ pagePath }) => pagePath === route)) return []
   return list.map(({ text, pagePath, iconPath, selectedIconPath }) => {
     const isChosen = pagePath === route
-    return { text, path: pagePath, icon: (isChosen && selectedIconPath) || iconPath || '', color: named(app, theme, isChosen ? selectedColor : color, 'inherit'), isChosen }
+    return {
+      text,
+      path: pagePath,
+      icon: (isChosen && selectedIconPath) || iconPath || '',
+      color: named(app, theme, isChosen ? selectedColor : color, 'inherit'),
+      isChosen,
+    }
   })
 }
 

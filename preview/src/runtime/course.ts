@@ -29,7 +29,18 @@ export interface CourseOptions {
   changed(): void
 }
 
-export function createCourse({ application, launch, pages, network, styles, bar, phone, hasDarkMode, tell, changed }: CourseOptions): Course {
+export function createCourse({
+  application,
+  launch,
+  pages,
+  network,
+  styles,
+  bar,
+  phone,
+  hasDarkMode,
+  tell,
+  changed,
+}: CourseOptions): Course {
   let isVisible = true
   return {
     isVisible: () => isVisible,
@@ -58,6 +69,7 @@ export function createCourse({ application, launch, pages, network, styles, bar,
       if (!hasDarkMode || theme === phone.theme) return
       phone.theme = theme
       styles.theme(theme)
+      pages.repaint()
       bar.retheme()
       tell.theme()
       application.tell('ThemeChange', { theme })

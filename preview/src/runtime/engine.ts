@@ -52,21 +52,24 @@ export function createEngine(templates: TemplateGroup, tookTap: () => boolean): 
   const space = code.getComponentSpace()
   mendOptions(code)
   // The engine never tells that a component is ready.
-  code.setOverallBehavior(space.defineBehavior({
-    lifetimes: {
-      attached() {
-        const component = this as unknown as { _$?: Component } & Component // a caller, or for a built-in the component
-        requestAnimationFrame(() => (component._$ || component).triggerLifetime('ready', []))
+  code.setOverallBehavior(
+    space.defineBehavior({
+      lifetimes: {
+        attached() {
+          const component = this as unknown as { _$?: Component } & Component // a caller, or for a built-in the component
+          requestAnimationFrame(() => (component._$ || component).triggerLifetime('ready', []))
+        },
       },
-    },
-  }))
+    }),
+  )
 
   const template = (path: string) => {
     const content = templates[path]
     return { groupList: templates, content: content || (() => () => ({ C() {}, B: {} })), fallbackListenerOnNativeNode: true } as never
   }
   return {
-    space, template,
+    space,
+    template,
     define(path, { config, scope }, run) {
       code.addComponentStaticConfig(path, config as never) // the adapter's type has enumerations for the same words
       code.addCompiledTemplate(path, template(path))
@@ -113,7 +116,8 @@ function documentOf(): glassEasel.CurrentWindowBackendContext['document'] {
 
 type Status = ReturnType<glassEasel.Event<unknown>['getEventBubbleStatus']>
 
-function dispatch(target: glassEasel.Element, type: string, detail: any, options: glassEasel.EventOptions): Status { // any: as the engine has it
+function dispatch(target: glassEasel.Element, type: string, detail: any, options: glassEasel.EventOptions): Status {
+  // any: as the engine has it
   const isTouch = type.startsWith('touch')
   const extraFields = isTouch ? touchesOf(detail) : type === 'tap' ? pointOf(detail.x, detail.y) : {}
   const event = new glassEasel.Event(type, isTouch ? {} : detail, { ...options, extraFields })
@@ -131,7 +135,7 @@ function isDisabled(target: glassEasel.Element): boolean {
 }
 
 function touchesOf(event: TouchEvent): Record<string, unknown> {
-  const plain = (touches: ArrayLike<Touch> | undefined) => Array.from(touches || [], ({ identifier, clientX, clientY, pageX, pageY }) =>
-    ({ identifier, clientX, clientY, pageX, pageY }))
+  const plain = (touches: ArrayLike<Touch> | undefined) =>
+    Array.from(touches || [], ({ identifier, clientX, clientY, pageX, pageY }) => ({ identifier, clientX, clientY, pageX, pageY }))
   return { touches: plain(event.touches), changedTouches: plain(event.changedTouches) }
 }

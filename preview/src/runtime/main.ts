@@ -7,10 +7,11 @@ import type { Session } from '../session.js'
 import type { Preview } from './preview.js'
 import { startProgram } from './start.js'
 import './base.css'
+import './overlays.css'
 
 window.preview = boot()
 // Whoever awaits it is told as well.
-window.preview.catch((error: unknown) => showProblems(error instanceof Error ? error.message : String(error)))
+window.preview.catch((error: unknown) => showProblems(tellOf(error)))
 
 async function boot(): Promise<Preview> {
   const parameters = readParameters(location.search)
@@ -28,6 +29,13 @@ async function fetchJson<T>(path: string): Promise<T> {
   const response = await fetch(path)
   if (!response.ok) throw new Error(await response.text())
   return (await response.json()) as T // our own server's
+}
+
+/** With the places in the program's own files. */
+function tellOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const places = (error.stack || '').split('\n').filter((line) => line.includes('program/'))
+  return [error.message, ...places].join('\n')
 }
 
 function showProblems(problems: string): void {

@@ -8,16 +8,18 @@
 import type { Module, Program } from '../program.js'
 import type { Constructors, Definition, Engine } from './engine.js'
 
-const ABSENT = [
-  'window', 'document', 'self', 'globalThis', 'global', 'fetch', 'XMLHttpRequest', 'WebSocket', 'EventSource', 'localStorage', 'sessionStorage',
-  'navigator', 'location', 'history', 'TextDecoder', 'TextEncoder', 'URL', 'URLSearchParams', 'AbortController', 'ReadableStream', 'Blob', 'atob',
-  'btoa', 'structuredClone', 'requestAnimationFrame', 'cancelAnimationFrame', 'Intl', 'process', 'Buffer', 'crypto', 'performance',
-]
+const ABSENT = (
+  'window document self globalThis global fetch XMLHttpRequest WebSocket EventSource localStorage sessionStorage navigator ' +
+  'location history TextDecoder TextEncoder URL URLSearchParams AbortController ReadableStream Blob atob btoa ' +
+  'structuredClone requestAnimationFrame cancelAnimationFrame Intl process Buffer crypto performance'
+).split(' ')
 
 // Behaviors that a program names by a string.
 const NAMED: Record<string, Definition> = {
   'wx://form-field': { properties: { name: String, value: { type: null, value: '' } } },
-  'wx://form-field-group': {}, 'wx://form-field-button': {}, 'wx://component-export': {},
+  'wx://form-field-group': {},
+  'wx://form-field-button': {},
+  'wx://component-export': {},
 }
 
 export interface Globals {

@@ -66,7 +66,16 @@ export function createNetwork({ address, gateway, onChange, ...options }: Networ
 
   function open({ url, method = 'GET', enableChunked = false }: RequestOption): NetworkEntry {
     const entry: NetworkEntry = {
-      id: ++last, method, url, sentTo: route(url), isChunked: enableChunked, at: performance.now() - begin, bytes: 0, chunks: [], chunkCount: 0, wasAborted: false,
+      id: ++last,
+      method,
+      url,
+      sentTo: route(url),
+      isChunked: enableChunked,
+      at: performance.now() - begin,
+      bytes: 0,
+      chunks: [],
+      chunkCount: 0,
+      wasAborted: false,
     }
     entries.push(entry)
     if (entries.length > MOST_ENTRIES) entries.shift()
@@ -83,7 +92,8 @@ export function createNetwork({ address, gateway, onChange, ...options }: Networ
     const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
     entry.bytes += bytes.length
     entry.chunkCount += 1
-    if (entry.chunks.length < MOST_CHUNKS) entry.chunks.push({ at: performance.now() - begin - entry.at, length: bytes.length, head: hexOf(bytes.subarray(0, HEAD_BYTES)) })
+    if (entry.chunks.length < MOST_CHUNKS)
+      entry.chunks.push({ at: performance.now() - begin - entry.at, length: bytes.length, head: hexOf(bytes.subarray(0, HEAD_BYTES)) })
     onChange(entry)
   }
 

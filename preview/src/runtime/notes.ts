@@ -38,7 +38,10 @@ export function createNotes(): Notes {
   }
 
   return {
-    entries, errors, note, changed,
+    entries,
+    errors,
+    note,
+    changed,
     fail(error) {
       const message = error instanceof Error ? error.stack || error.message : String(error)
       errors.push(message)

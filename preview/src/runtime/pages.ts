@@ -35,6 +35,8 @@ export interface Pages {
   switchTab(url: string): Page
   /** Of the whole program, which goes or comes. */
   setVisible(isVisible: boolean): void
+  /** The styles are others: what stands behind the page follows. */
+  repaint(): void
   /** Call a page's method, if it has it. */
   call(page: Page, name: string, ...values: unknown[]): unknown
 }
@@ -144,7 +146,8 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
   })
 
   return {
-    stack, call,
+    stack,
+    call,
     top: () => stack.at(-1),
     open(url) {
       const target = check('navigateTo', url)
@@ -178,7 +181,11 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
       if (!tabs.includes(target)) throw new Error('switchTab:fail can not switch to no-tabBar page')
       while (stack.length > 1) close(stack.pop())
       const left = stack.pop()
-      if (left && left.route !== target) hide(left)
+      if (left?.route === target) {
+        stack.push(left)
+        return left
+      }
+      hide(left)
       if (left && !tabs.includes(left.route)) close(left)
       const page = kept.get(target)
       if (!page) {
@@ -189,6 +196,10 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
       stack.push(page)
       show(page)
       return page
+    },
+    repaint() {
+      const top = stack.at(-1)
+      if (top) paintBackground(top)
     },
     setVisible(value) {
       const top = stack.at(-1)
@@ -204,7 +215,10 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
 
 /** As it is written: what a program has encoded, it decodes. */
 export function queryOf(search: string): Record<string, string> {
-  const pairs = search.split('&').filter(Boolean).map((pair) => pair.split('='))
+  const pairs = search
+    .split('&')
+    .filter(Boolean)
+    .map((pair) => pair.split('='))
   return Object.fromEntries(pairs.map(([name = '', ...value]) => [name, value.join('=')]))
 }
 

@@ -9,7 +9,9 @@ import { glassEasel } from 'glass-easel-miniprogram-adapter'
 const PRESS_MILLISECONDS = 350
 const STILL_PIXELS = 10
 
-type Element = glassEasel.Element & { _$eventTarget?: { listeners: Record<string, unknown>; captureListeners: Record<string, unknown> | null } }
+type Element = glassEasel.Element & {
+  _$eventTarget?: { listeners: Record<string, unknown>; captureListeners: Record<string, unknown> | null }
+}
 
 export interface Presses {
   /** Whether the press that ends now was a long one, for somebody. */
@@ -30,7 +32,11 @@ export function watchPresses(): Presses {
       if (!element) return
       wasLong = isListenedTo(element)
       for (const type of ['longpress', 'longtap']) {
-        const event = new glassEasel.Event(type, { x, y }, { bubbles: true, composed: true, capturePhase: true, extraFields: pointOf(x, y) })
+        const event = new glassEasel.Event(
+          type,
+          { x, y },
+          { bubbles: true, composed: true, capturePhase: true, extraFields: pointOf(x, y) },
+        )
         glassEasel.Event.dispatchEvent(element, event)
       }
     }, PRESS_MILLISECONDS)
@@ -39,7 +45,10 @@ export function watchPresses(): Presses {
   const move = (x: number, y: number) => Math.hypot(x - start.x, y - start.y) > STILL_PIXELS && clearTimeout(timer)
   const end = () => clearTimeout(timer)
   const first = ({ touches }: TouchEvent) => touches[0] as Touch
-  addEventListener('touchstart', (event) => begin(event.target, first(event).clientX, first(event).clientY), { capture: true, passive: true })
+  addEventListener('touchstart', (event) => begin(event.target, first(event).clientX, first(event).clientY), {
+    capture: true,
+    passive: true,
+  })
   addEventListener('touchmove', (event) => move(first(event).clientX, first(event).clientY), { capture: true, passive: true })
   addEventListener('mousedown', ({ target, clientX, clientY }) => begin(target, clientX, clientY), true)
   addEventListener('mousemove', ({ clientX, clientY }) => move(clientX, clientY), true)

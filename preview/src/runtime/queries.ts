@@ -69,20 +69,25 @@ function scrollContext(element: HTMLElement) {
   const inside = element.querySelector<HTMLElement>(':scope > .preview-scroll') as HTMLElement
   return {
     scrollTo: ({ top, left, animated = true, duration = 300 }: { top?: number; left?: number; animated?: boolean; duration?: number }) =>
-      inside.scrollTo({ ...(top === undefined ? {} : { top }), ...(left === undefined ? {} : { left }), behavior: animated && duration ? 'smooth' : 'instant' }),
+      inside.scrollTo({
+        ...(top === undefined ? {} : { top }),
+        ...(left === undefined ? {} : { left }),
+        behavior: animated && duration ? 'smooth' : 'instant',
+      }),
     scrollIntoView: (selector: string) => element.querySelector(selector)?.scrollIntoView(),
   }
 }
 
 function mendViewport(viewport: NodesRef): NodesRef {
   const fields = viewport.fields.bind(viewport)
-  viewport.fields = (asked, callback) => fields(asked, (result) => {
-    const root = document.documentElement
-    if (asked.scrollOffset && result && !Array.isArray(result)) {
-      Object.assign(result, { scrollLeft: scrollX, scrollTop: scrollY, scrollWidth: root.scrollWidth, scrollHeight: root.scrollHeight })
-    }
-    callback?.(result)
-  })
+  viewport.fields = (asked, callback) =>
+    fields(asked, (result) => {
+      const root = document.documentElement
+      if (asked.scrollOffset && result && !Array.isArray(result)) {
+        Object.assign(result, { scrollLeft: scrollX, scrollTop: scrollY, scrollWidth: root.scrollWidth, scrollHeight: root.scrollHeight })
+      }
+      callback?.(result)
+    })
   viewport.scrollOffset = (callback) => viewport.fields({ scrollOffset: true, id: true, dataset: true } as Fields, callback)
   return viewport
 }

@@ -39,12 +39,22 @@ export function startProgram(program: Program, parameters: Parameters, session: 
   // The builder's own expression.
   const engine = createEngine(new Function(`return ${program.templates}`)() as never, watchPresses().tookTap)
   const network = createNetwork({
-    address: new URL('wire', location.href.replace(/^http/, 'ws')).href, gateway: parameters.gateway === 'none' ? '' : parameters.gateway || session.gateway,
-    profile: parameters.profile, seed: parameters.seed, timeScale: parameters.speed, link: { cut: parameters.cut }, onChange: notes.changed,
+    address: new URL('wire', location.href.replace(/^http/, 'ws')).href,
+    gateway: parameters.gateway === 'none' ? '' : parameters.gateway || session.gateway,
+    profile: parameters.profile,
+    seed: parameters.seed,
+    timeScale: parameters.speed,
+    link: { cut: parameters.cut },
+    onChange: notes.changed,
   })
   const bar = createBar(program, phone, notes.changed)
   const pages: Pages = createPages({
-    program, engine, styles, host, onError: notes.fail, onTop: (page) => bar.enter(page, pages.stack.length > 1),
+    program,
+    engine,
+    styles,
+    host,
+    onError: notes.fail,
+    onTop: (page) => bar.enter(page, pages.stack.length > 1),
   })
   const system = createSystem(phone, program.app.darkmode, notes.note)
   const keyboard = createKeyboard(parameters.keyboard, host, system.tell.keyboard)
@@ -54,25 +64,48 @@ export function startProgram(program: Program, parameters: Parameters, session: 
   const application = createApplication()
   const launch = launchOf(parameters.page || program.app.pages[0] || '')
   const wx = createWx({
-    program, emulator: network.emulator, application, launch, pages, login: () => logIn(parameters.user), onMissing: (name) => void missing.add(name),
+    program,
+    emulator: network.emulator,
+    application,
+    launch,
+    pages,
+    login: () => logIn(parameters.user),
+    onMissing: (name) => void missing.add(name),
     parts: [system.wx, navigation, storage, createDialogs(notes.note)],
   })
   registerBuiltIns(engine, {
-    className: engine.className, focus: keyboard.focus,
+    className: engine.className,
+    focus: keyboard.focus,
     fileUrl: (component, src) => fileUrl(program.name, component.ownerShadowRoot?.getHostNode().is || '', src),
     navigate: (api, option) => void (navigation as Record<string, (option: object) => unknown>)[api]?.({ ...option, fail: notes.fail }),
   })
   const course = createCourse({
-    application, launch, pages, network, styles, bar, phone, hasDarkMode: program.app.darkmode, tell: system.tell, changed: notes.changed,
+    application,
+    launch,
+    pages,
+    network,
+    styles,
+    bar,
+    phone,
+    hasDarkMode: program.app.darkmode,
+    tell: system.tell,
+    changed: notes.changed,
   })
 
-  runProgram(program, engine, { App: application.define, getApp: () => application.instance, getCurrentPages: () => pages.stack.map(({ caller }) => caller), wx })
+  runProgram(program, engine, {
+    App: application.define,
+    getApp: () => application.instance,
+    getCurrentPages: () => pages.stack.map(({ caller }) => caller),
+    wx,
+  })
   application.launch(launch)
   application.tell('Show', launch)
   pages.relaunch(`/${parameters.page || launch.path}`)
 
   return {
-    ...handOn({ application, bar, course, counter, keyboard, network, notes, pages, phone }), problems: program.problems, bytes: program.bytes,
+    ...handOn({ application, bar, course, counter, keyboard, network, notes, pages, phone }),
+    problems: program.problems,
+    bytes: program.bytes,
     get missing() {
       return [...missing]
     },
@@ -92,10 +125,23 @@ interface Running {
 }
 
 /** The hand that the frame and tests have on what runs. */
-function handOn({ application, bar, course, counter, keyboard, network, notes, pages, phone }: Running): Omit<Preview, 'problems' | 'bytes' | 'missing'> {
+function handOn({
+  application,
+  bar,
+  course,
+  counter,
+  keyboard,
+  network,
+  notes,
+  pages,
+  phone,
+}: Running): Omit<Preview, 'problems' | 'bytes' | 'missing'> {
   return {
     ready: new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))),
-    setData: counter, network: network.entries, notes: notes.entries, errors: notes.errors,
+    setData: counter,
+    network: network.entries,
+    notes: notes.entries,
+    errors: notes.errors,
     bar: bar.now,
     routes: () => pages.stack.map(({ route }) => route),
     app: () => application.instance,
@@ -120,7 +166,11 @@ function handOn({ application, bar, course, counter, keyboard, network, notes, p
     tab(path) {
       const tabs = bar.now().tabs
       const page = pages.switchTab(`/${path}`)
-      pages.call(page, 'onTabItemTap', { index: tabs.findIndex((tab) => tab.path === path), pagePath: path, text: tabs.find((tab) => tab.path === path)?.text })
+      pages.call(page, 'onTabItemTap', {
+        index: tabs.findIndex((tab) => tab.path === path),
+        pagePath: path,
+        text: tabs.find((tab) => tab.path === path)?.text,
+      })
     },
     counts: () => ({ ...network.emulator.counts }),
     idle: (quiet = 200, timeout = 30_000) => until(() => !network.emulator.pending() && counter.quiet() > quiet, timeout, 'idle'),
@@ -131,7 +181,14 @@ function handOn({ application, bar, course, counter, keyboard, network, notes, p
 
 function phoneOf(program: Program, parameters: Parameters): Phone {
   const { statusBar, safeBottom, profile } = parameters
-  return { profile: PROFILES[profile], theme: themeOf(program, parameters), isOnline: true, hasBar: true, statusBarHeight: statusBar, safeBottom }
+  return {
+    profile: PROFILES[profile],
+    theme: themeOf(program, parameters),
+    isOnline: true,
+    hasBar: true,
+    statusBarHeight: statusBar,
+    safeBottom,
+  }
 }
 
 function createHost({ safeBottom }: Phone): HTMLElement {

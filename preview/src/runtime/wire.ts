@@ -53,7 +53,7 @@ export function createBrowserWire(address: string, route: (url: string) => strin
 
   socket.onopen = () => waiting.splice(0).forEach((text) => socket.send(text))
   socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => receive(data)
-  socket.onclose = () => breakAll('the preview\'s server is gone')
+  socket.onclose = () => breakAll("the preview's server is gone")
 
   return {
     wire(call: Call, exchanged: Exchanged): Exchange {

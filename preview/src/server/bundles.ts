@@ -11,8 +11,18 @@ const SOURCE = new URL('..', import.meta.url)
 
 export async function bundle(): Promise<Bundles> {
   const built = await build({
-    entryPoints: { 'program-page': fileURLToPath(new URL('runtime/main.ts', SOURCE)), shell: fileURLToPath(new URL('shell/main.ts', SOURCE)) },
-    bundle: true, write: false, outdir: '/', format: 'iife', target: 'es2022', charset: 'utf8', logLevel: 'silent', loader: { '.css': 'css' },
+    entryPoints: {
+      'program-page': fileURLToPath(new URL('runtime/main.ts', SOURCE)),
+      shell: fileURLToPath(new URL('shell/main.ts', SOURCE)),
+    },
+    bundle: true,
+    write: false,
+    outdir: '/',
+    format: 'iife',
+    target: 'es2022',
+    charset: 'utf8',
+    logLevel: 'silent',
+    loader: { '.css': 'css' },
     // The engine tells more of what a program does wrong then.
     define: { 'process.env.NODE_ENV': '"development"' },
   })

@@ -33,12 +33,18 @@ export function serveExchanges(socket: WebSocket): void {
     if (exchanges.size >= MOST_EXCHANGES) return tell({ id, kind: 'fail', reason: `more than ${MOST_EXCHANGES} requests at once` })
     const body = isBase64 ? Buffer.from(String(call.body), 'base64') : call.body
     try {
-      exchanges.set(id, nodeWire({ ...call, body }, {
-        head: (head) => tell({ id, kind: 'head', head }),
-        bytes: (bytes) => carry(id, bytes),
-        end: (isComplete) => finish({ id, kind: 'end', isComplete }),
-        fail: (reason) => finish({ id, kind: 'fail', reason }),
-      }))
+      exchanges.set(
+        id,
+        nodeWire(
+          { ...call, body },
+          {
+            head: (head) => tell({ id, kind: 'head', head }),
+            bytes: (bytes) => carry(id, bytes),
+            end: (isComplete) => finish({ id, kind: 'end', isComplete }),
+            fail: (reason) => finish({ id, kind: 'fail', reason }),
+          },
+        ),
+      )
     } catch (error) {
       tell({ id, kind: 'fail', reason: String(error) }) // a URL or a header that HTTP cannot carry
     }

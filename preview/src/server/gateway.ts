@@ -26,7 +26,11 @@ export async function startGateway(dazi: string, hasLogin: boolean): Promise<Sta
   const stop = () => children.forEach((child) => child.kill())
   process.once('exit', stop)
 
-  async function run(args: string[], environment: Record<string, string>, from: 'stdout' | 'stderr'): Promise<{ url: string; lines: string[] }> {
+  async function run(
+    args: string[],
+    environment: Record<string, string>,
+    from: 'stdout' | 'stderr',
+  ): Promise<{ url: string; lines: string[] }> {
     const child = spawn(dazi, args, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] })
     children.push(child)
     return await addressOf(child, child[from] as Readable) // it is piped

@@ -18,8 +18,12 @@ const USAGE = `usage: preview FOLDER… [--gateway URL] [--wechat URL] [--dazi P
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
-    gateway: { type: 'string', default: '' }, wechat: { type: 'string', default: '' }, dazi: { type: 'string', default: '' },
-    'no-login': { type: 'boolean', default: false }, port: { type: 'string', default: '8100' }, help: { type: 'boolean', default: false },
+    gateway: { type: 'string', default: '' },
+    wechat: { type: 'string', default: '' },
+    dazi: { type: 'string', default: '' },
+    'no-login': { type: 'boolean', default: false },
+    port: { type: 'string', default: '8100' },
+    help: { type: 'boolean', default: false },
   },
 })
 if (values.help || !positionals.length) {

@@ -28,8 +28,24 @@ export interface ServerOptions {
 }
 
 const TYPES: Record<string, string> = {
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.json': 'application/json',
-  '.png': 'image/png', '.jpg': 'image/jpeg', '.jpeg': 'image/jpeg', '.gif': 'image/gif', '.svg': 'image/svg+xml', '.webp': 'image/webp',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+}
+// What a program's pages may show; its code goes to nobody.
+const IMAGES: Record<string, string> = {
+  '.png': 'image/png',
+  '.jpg': 'image/jpeg',
+  '.jpeg': 'image/jpeg',
+  '.gif': 'image/gif',
+  '.svg': 'image/svg+xml',
+  '.webp': 'image/webp',
+}
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "frame-ancestors 'self'",
+  'cross-origin-resource-policy': 'same-origin',
 }
 const MOST_BODY = 64 * 1024
 
@@ -59,10 +75,14 @@ export async function serve(options: ServerOptions): Promise<Server> {
         if (url.pathname === '/changes') return tellChanges(openFolder(folderOf(url.searchParams.get('app') || '')).root, request, response)
         ;({ status = 200, type, body } = await route(request))
       } catch (error) {
-        ;({ status = 500, type, body } = { status: 500, type: 'text/plain; charset=utf-8', body: error instanceof Error ? error.message : String(error) })
+        ;({
+          status = 500,
+          type,
+          body,
+        } = { status: 500, type: 'text/plain; charset=utf-8', body: error instanceof Error ? error.message : String(error) })
       }
     }
-    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }).end(body)
+    response.writeHead(status, { ...HEADERS, 'content-type': type }).end(body)
   }
 
   async function route(request: IncomingMessage): Promise<Answer> {
@@ -96,7 +116,7 @@ function isOurs({ headers: { host = '', origin } }: IncomingMessage, server: Ser
 async function file(folder: string, path: string[]): Promise<Answer> {
   const { root } = openFolder(folder)
   const place = await realpath(join(root, ...path)).catch(() => '')
-  const type = TYPES[extname(place)]
+  const type = IMAGES[extname(place)]
   if (!place.startsWith(root + sep) || !type) return missing(path.join('/'))
   return { type, body: await readFile(place) }
 }

@@ -21,8 +21,11 @@ export function createLog(preview: Preview): HTMLElement {
     const missing = preview.missing.length ? ` · ${word('missing')}: ${preview.missing.join(', ')}` : ''
     counters.textContent = `${word('calls')} ${calls} · ${bytes} ${word('bytes')} · ${word('most')} ${perSecond} · ${word('built')} ${Math.ceil(preview.bytes / 1024)} KB${missing}`
     requests.replaceChildren(element('h2', {}, word('requests')), ...[...preview.network].reverse().map((entry) => request(entry, open)))
-    const notes = [...preview.notes].reverse().map(({ at, kind, value }) =>
-      element('div', { className: `note ${kind}` }, `${seconds(at)} ${kind} `, typeof value === 'string' ? value : JSON.stringify(value)))
+    const notes = [...preview.notes]
+      .reverse()
+      .map(({ at, kind, value }) =>
+        element('div', { className: `note ${kind}` }, `${seconds(at)} ${kind} `, typeof value === 'string' ? value : JSON.stringify(value)),
+      )
     events.replaceChildren(element('h2', {}, word('events')), ...notes)
   }
 
@@ -38,9 +41,19 @@ export function createLog(preview: Preview): HTMLElement {
 function request(entry: NetworkEntry, open: Set<number>): HTMLElement {
   const { id, method, url, sentTo, statusCode, bytes, chunkCount, end, at, endedAt, wasAborted } = entry
   const time = endedAt === undefined ? '…' : `${seconds(endedAt - at)}`
-  const told = [statusCode || '', `${chunkCount} ${word('chunks')}`, `${bytes} ${word('bytes')}`, time, wasAborted ? 'abort()' : '', end && end !== 'request:ok' ? end : '']
-  const details = element('details', { open: open.has(id), className: stateOf(entry) },
-    element('summary', {}, `${method} ${new URL(url).pathname} `, element('small', {}, told.filter(Boolean).join(' · '))))
+  const told = [
+    statusCode || '',
+    `${chunkCount} ${word('chunks')}`,
+    `${bytes} ${word('bytes')}`,
+    time,
+    wasAborted ? 'abort()' : '',
+    end && end !== 'request:ok' ? end : '',
+  ]
+  const details = element(
+    'details',
+    { open: open.has(id), className: stateOf(entry) },
+    element('summary', {}, `${method} ${new URL(url).pathname} `, element('small', {}, told.filter(Boolean).join(' · '))),
+  )
   const fill = () => details.append(element('p', {}, url === sentTo ? url : `${url} → ${sentTo}`), chunks(entry.chunks))
   if (details.open) fill()
   details.ontoggle = () => {
@@ -57,8 +70,18 @@ function stateOf({ end, wasAborted }: NetworkEntry): string {
 }
 
 function chunks(entries: readonly ChunkEntry[]): HTMLElement {
-  const rows = entries.slice(-MOST_CHUNKS).map(({ at, length, head }) =>
-    element('tr', {}, element('td', {}, seconds(at)), element('td', {}, String(length)), element('td', {}, element('code', {}, textOf(head))), element('td', {}, element('code', {}, head))))
+  const rows = entries
+    .slice(-MOST_CHUNKS)
+    .map(({ at, length, head }) =>
+      element(
+        'tr',
+        {},
+        element('td', {}, seconds(at)),
+        element('td', {}, String(length)),
+        element('td', {}, element('code', {}, textOf(head))),
+        element('td', {}, element('code', {}, head)),
+      ),
+    )
   return element('table', {}, ...rows)
 }
 

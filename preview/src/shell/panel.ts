@@ -34,8 +34,15 @@ export function drawPanel(host: HTMLElement, { session, search, preview, restart
     search.set('user', user.value)
     restart()
   }
-  const settings = element('div', { className: 'settings' }, choice('app', session.apps), choice('profile', Object.keys(PROFILES)), choice('cut', CUTS),
-    choice('speed', SPEEDS), element('label', {}, word('user'), user))
+  const settings = element(
+    'div',
+    { className: 'settings' },
+    choice('app', session.apps),
+    choice('profile', Object.keys(PROFILES)),
+    choice('cut', CUTS),
+    choice('speed', SPEEDS),
+    element('label', {}, word('user'), user),
+  )
   const actions = element('div', { className: 'actions' }, ...buttons(preview, search, restart))
   const log = createLog(preview)
   host.replaceChildren(settings, actions, log)

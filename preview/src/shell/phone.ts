@@ -17,7 +17,12 @@ export interface PhoneOptions {
   isBare: boolean
 }
 
-const SIZES: readonly [RegExp, number, number][] = [[/^ios/, 390, 844], [/^pc$/, 414, 736], [/^devtools$/, 375, 812], [/./, 393, 852]]
+const SIZES: readonly [RegExp, number, number][] = [
+  [/^ios/, 390, 844],
+  [/^pc$/, 414, 736],
+  [/^devtools$/, 375, 812],
+  [/./, 393, 852],
+]
 
 export function createPhone(host: HTMLElement, { app, profile, isBare }: PhoneOptions): Phone {
   const [, width, height] = SIZES.find(([pattern]) => pattern.test(profile)) as [RegExp, number, number] // the last fits all
@@ -29,7 +34,12 @@ export function createPhone(host: HTMLElement, { app, profile, isBare }: PhoneOp
   const title = element('div', { className: 'title' })
   const back = element('button', { className: 'back', ariaLabel: 'back' }, '‹')
   const capsule = element('div', { className: 'capsule', ariaHidden: 'true' }, element('i', {}, '•••'), element('i', {}, '◎'))
-  const status = element('div', { className: 'status', ariaHidden: 'true' }, element('span', {}, '9:41'), element('span', { className: 'signal' }))
+  const status = element(
+    'div',
+    { className: 'status', ariaHidden: 'true' },
+    element('span', {}, '9:41'),
+    element('span', { className: 'signal' }),
+  )
   const bar = element('header', { className: 'bar' }, back, title)
   const frame = element('iframe', { title: 'program', className: 'window', allow: 'clipboard-write' })
   const veil = element('div', { className: 'veil', hidden: true }, word('hidden'))

@@ -12,7 +12,8 @@ export function createChoices(_world: World): Record<string, Definition> {
   }
   return {
     switch: {
-      ...box, role: 'switch',
+      ...box,
+      role: 'switch',
       properties: { ...box.properties, type: { type: String, value: 'switch' } },
       attached(element) {
         onTap(this, element, () => {
@@ -27,7 +28,8 @@ export function createChoices(_world: World): Record<string, Definition> {
       },
     },
     checkbox: {
-      ...box, role: 'checkbox',
+      ...box,
+      role: 'checkbox',
       attached(element) {
         onTap(this, element, () => {
           this.setData({ checked: !this.data['checked'] })
@@ -47,7 +49,8 @@ export function createChoices(_world: World): Record<string, Definition> {
       },
     },
     radio: {
-      ...box, role: 'radio',
+      ...box,
+      role: 'radio',
       attached(element) {
         onTap(this, element, () => {
           if (this.data['checked']) return
@@ -59,7 +62,8 @@ export function createChoices(_world: World): Record<string, Definition> {
       },
     },
     'radio-group': {
-      properties: { name: String }, role: 'radiogroup',
+      properties: { name: String },
+      role: 'radiogroup',
       attached(element) {
         this['clear'] = () => boxesIn(element).forEach((one) => one.setData({ checked: false }))
         this['read'] = () => checkedIn(element)[0] || ''
@@ -67,8 +71,17 @@ export function createChoices(_world: World): Record<string, Definition> {
     },
     slider: {
       properties: {
-        min: Number, max: { type: Number, value: 100 }, step: { type: Number, value: 1 }, value: Number, disabled: Boolean, showValue: Boolean, name: String,
-        activeColor: String, backgroundColor: String, blockSize: Number, blockColor: String,
+        min: Number,
+        max: { type: Number, value: 100 },
+        step: { type: Number, value: 1 },
+        value: Number,
+        disabled: Boolean,
+        showValue: Boolean,
+        name: String,
+        activeColor: String,
+        backgroundColor: String,
+        blockSize: Number,
+        blockColor: String,
       },
       attached(element) {
         const range = inner<HTMLInputElement>(element, 'input')
@@ -89,8 +102,17 @@ export function createChoices(_world: World): Record<string, Definition> {
     },
     picker: {
       properties: {
-        mode: { type: String, value: 'selector' }, range: { type: Array, value: [] }, rangeKey: String, value: { type: null, value: 0 }, disabled: Boolean,
-        start: String, end: String, fields: { type: String, value: 'day' }, headerText: String, name: String, customItem: String,
+        mode: { type: String, value: 'selector' },
+        range: { type: Array, value: [] },
+        rangeKey: String,
+        value: { type: null, value: 0 },
+        disabled: Boolean,
+        start: String,
+        end: String,
+        fields: { type: String, value: 'day' },
+        headerText: String,
+        name: String,
+        customItem: String,
       },
       role: 'button',
       attached(element) {
@@ -105,7 +127,13 @@ async function open(self: Self): Promise<void> {
   const label = (item: any) => String(rangeKey ? item[rangeKey] : item) // any: what the program has put there
   const columns: string[][] = mode === 'multiSelector' ? range.map((column: any[]) => column.map(label)) : [range.map(label)]
   const chosen = await pick({
-    mode, columns, value, start, end, fields, title: headerText,
+    mode,
+    columns,
+    value,
+    start,
+    end,
+    fields,
+    title: headerText,
     onColumn: (column, index) => self.triggerEvent('columnchange', { column, value: index }),
   })
   if (chosen === undefined) return void self.triggerEvent('cancel', {})
@@ -134,5 +162,7 @@ function boxesIn(group: HTMLElement): Self[] {
 }
 
 function checkedIn(group: HTMLElement): string[] {
-  return boxesIn(group).filter(({ data }) => data['checked']).map(({ data }) => String(data['value']))
+  return boxesIn(group)
+    .filter(({ data }) => data['checked'])
+    .map(({ data }) => String(data['value']))
 }

@@ -7,35 +7,79 @@ type Scrolled = { scrollTop: number; scrollLeft: number; scrollHeight: number; s
 
 export function createContainers(_world: World): Record<string, Definition> {
   return {
-    view: { canHover: true }, 'cover-view': {}, label: { properties: { for: String }, attached: label }, 'root-portal': { attached: portal },
-    'page-container': { properties: { show: Boolean }, observers: { show: (value, element) => void element.toggleAttribute('hidden', !value) } },
-    'page-meta': {}, 'navigation-bar': { properties: { title: String } },
+    view: { canHover: true },
+    'cover-view': {},
+    label: { properties: { for: String }, attached: label },
+    'root-portal': { attached: portal },
+    'page-container': {
+      properties: { show: Boolean },
+      observers: { show: (value, element) => void element.toggleAttribute('hidden', !value) },
+    },
+    'page-meta': {},
+    'navigation-bar': { properties: { title: String } },
     'scroll-view': {
       properties: {
-        scrollX: Boolean, scrollY: Boolean, scrollTop: { type: null, value: undefined }, scrollLeft: { type: null, value: undefined }, scrollIntoView: String,
-        scrollWithAnimation: Boolean, upperThreshold: { type: null, value: 50 }, lowerThreshold: { type: null, value: 50 }, enhanced: Boolean,
-        showScrollbar: { type: Boolean, value: true }, bounces: { type: Boolean, value: true }, enableBackToTop: Boolean, enableFlex: Boolean,
-        scrollAnchoring: Boolean, pagingEnabled: Boolean, fastDeceleration: Boolean, refresherEnabled: Boolean, refresherTriggered: Boolean,
-        refresherThreshold: Number, refresherDefaultStyle: String, refresherBackground: String, type: String, usingSticky: Boolean,
-        scrollIntoViewOffset: Number, scrollIntoViewAlignment: String,
+        scrollX: Boolean,
+        scrollY: Boolean,
+        scrollTop: { type: null, value: undefined },
+        scrollLeft: { type: null, value: undefined },
+        scrollIntoView: String,
+        scrollWithAnimation: Boolean,
+        upperThreshold: { type: null, value: 50 },
+        lowerThreshold: { type: null, value: 50 },
+        enhanced: Boolean,
+        showScrollbar: { type: Boolean, value: true },
+        bounces: { type: Boolean, value: true },
+        enableBackToTop: Boolean,
+        enableFlex: Boolean,
+        scrollAnchoring: Boolean,
+        pagingEnabled: Boolean,
+        fastDeceleration: Boolean,
+        refresherEnabled: Boolean,
+        refresherTriggered: Boolean,
+        refresherThreshold: Number,
+        refresherDefaultStyle: String,
+        refresherBackground: String,
+        type: String,
+        usingSticky: Boolean,
+        scrollIntoViewOffset: Number,
+        scrollIntoViewAlignment: String,
       },
       attached: attachScroll,
       observers: {
-        'scrollX, scrollY': function (this: Self, _, element) { setAxes(this, element) },
-        scrollTop(value, element) { if (isNumber(value)) move(this, element, { top: parseFloat(value) }) },
-        scrollLeft(value, element) { if (isNumber(value)) move(this, element, { left: parseFloat(value) }) },
-        scrollIntoView(id, element) { if (id) intoView(this, element, id) },
+        'scrollX, scrollY': function (this: Self, _, element) {
+          setAxes(this, element)
+        },
+        scrollTop(value, element) {
+          if (isNumber(value)) move(this, element, { top: parseFloat(value) })
+        },
+        scrollLeft(value, element) {
+          if (isNumber(value)) move(this, element, { left: parseFloat(value) })
+        },
+        scrollIntoView(id, element) {
+          if (id) intoView(this, element, id)
+        },
         enableFlex: (value, element) => void (box(element).style.display = value ? 'flex' : ''),
         showScrollbar: (value, element) => void (box(element).style.scrollbarWidth = value ? '' : 'none'),
       },
     },
     swiper: {
       properties: {
-        current: Number, autoplay: Boolean, interval: { type: Number, value: 5000 }, duration: { type: Number, value: 500 }, circular: Boolean,
-        vertical: Boolean, indicatorDots: Boolean, indicatorColor: String, indicatorActiveColor: String,
+        current: Number,
+        autoplay: Boolean,
+        interval: { type: Number, value: 5000 },
+        duration: { type: Number, value: 500 },
+        circular: Boolean,
+        vertical: Boolean,
+        indicatorDots: Boolean,
+        indicatorColor: String,
+        indicatorActiveColor: String,
       },
       attached: attachSwiper,
-      observers: { current: (value, element) => inner(element, '.preview-swiper').scrollTo({ left: Number(value) * element.clientWidth, behavior: 'smooth' }) },
+      observers: {
+        current: (value, element) =>
+          inner(element, '.preview-swiper').scrollTo({ left: Number(value) * element.clientWidth, behavior: 'smooth' }),
+      },
     },
     'swiper-item': { properties: { itemId: String } },
   }
@@ -59,8 +103,14 @@ function attachScroll(this: Self, element: HTMLElement): void {
     last = { top: scrollTop, left: scrollLeft }
     this.triggerEvent('scroll', { scrollTop, scrollLeft, scrollHeight, scrollWidth, ...moved } satisfies Scrolled)
   })
-  for (const [from, to] of [['touchstart', 'dragstart'], ['touchmove', 'dragging'], ['touchend', 'dragend']] as const) {
-    inside.addEventListener(from, () => this.triggerEvent(to, { scrollTop: inside.scrollTop, scrollLeft: inside.scrollLeft }), { passive: true })
+  for (const [from, to] of [
+    ['touchstart', 'dragstart'],
+    ['touchmove', 'dragging'],
+    ['touchend', 'dragend'],
+  ] as const) {
+    inside.addEventListener(from, () => this.triggerEvent(to, { scrollTop: inside.scrollTop, scrollLeft: inside.scrollLeft }), {
+      passive: true,
+    })
   }
 }
 

@@ -21,22 +21,44 @@ export interface Definition {
 }
 
 // Both are written by a program as `aria-role` and so on.
-const ARIA = ['Role', 'Label', 'Hidden', 'Checked', 'Disabled', 'Expanded', 'Selected', 'Modal', 'Live', 'Level', 'Haspopup', 'Describedby', 'Labelledby']
+const ARIA = [
+  'Role',
+  'Label',
+  'Hidden',
+  'Checked',
+  'Disabled',
+  'Expanded',
+  'Selected',
+  'Modal',
+  'Live',
+  'Level',
+  'Haspopup',
+  'Describedby',
+  'Labelledby',
+]
 const HOVER_CLASS = 'none'
 
 export const COMMON: Record<string, unknown> = {
-  hidden: Boolean, animation: Object,
+  hidden: Boolean,
+  animation: Object,
   ...Object.fromEntries(ARIA.map((name) => [`aria${name}`, { type: null, value: undefined }])),
 }
 
 export const HOVER: Record<string, unknown> = {
-  hoverClass: { type: String, value: HOVER_CLASS }, hoverStopPropagation: Boolean, hoverStartTime: { type: Number, value: 50 },
+  hoverClass: { type: String, value: HOVER_CLASS },
+  hoverStopPropagation: Boolean,
+  hoverStartTime: { type: Number, value: 50 },
   hoverStayTime: { type: Number, value: 400 },
 }
 
 export const COMMON_OBSERVERS: NonNullable<Definition['observers']> = {
   hidden: (value, element) => void element.toggleAttribute('hidden', Boolean(value)),
-  ...Object.fromEntries(ARIA.map((name) => [`aria${name}`, (value: unknown, element: HTMLElement) => reflect(element, name === 'Role' ? 'role' : `aria-${name.toLowerCase()}`, value)])),
+  ...Object.fromEntries(
+    ARIA.map((name) => [
+      `aria${name}`,
+      (value: unknown, element: HTMLElement) => reflect(element, name === 'Role' ? 'role' : `aria-${name.toLowerCase()}`, value),
+    ]),
+  ),
 }
 
 export function reflect(element: HTMLElement, attribute: string, value: unknown): void {

@@ -13,31 +13,54 @@ type Field = HTMLInputElement | HTMLTextAreaElement
 
 // The browser's type for each of WeChat's.
 const TYPES: Record<string, { type: string; mode: string }> = {
-  text: { type: 'text', mode: 'text' }, number: { type: 'text', mode: 'numeric' }, digit: { type: 'text', mode: 'decimal' }, idcard: { type: 'text', mode: 'text' },
-  nickname: { type: 'text', mode: 'text' }, password: { type: 'password', mode: 'text' },
+  text: { type: 'text', mode: 'text' },
+  number: { type: 'text', mode: 'numeric' },
+  digit: { type: 'text', mode: 'decimal' },
+  idcard: { type: 'text', mode: 'text' },
+  nickname: { type: 'text', mode: 'text' },
+  password: { type: 'password', mode: 'text' },
 }
 // Of `maxlength`, where a program says nothing.
 const MOST_CHARACTERS = 140
 
 const PROPERTIES: Record<string, unknown> = {
-  value: String, placeholder: String, placeholderStyle: String, disabled: Boolean, maxlength: { type: null, value: MOST_CHARACTERS }, focus: Boolean,
-  autoFocus: Boolean, cursorSpacing: { type: null, value: 0 }, cursor: { type: Number, value: -1 }, selectionStart: { type: Number, value: -1 },
-  selectionEnd: { type: Number, value: -1 }, adjustPosition: { type: Boolean, value: true }, holdKeyboard: Boolean, confirmHold: Boolean,
-  confirmType: { type: String, value: 'done' }, name: String, alwaysEmbed: Boolean, cursorColor: String, adjustKeyboardTo: String,
+  value: String,
+  placeholder: String,
+  placeholderStyle: String,
+  disabled: Boolean,
+  maxlength: { type: null, value: MOST_CHARACTERS },
+  focus: Boolean,
+  autoFocus: Boolean,
+  cursorSpacing: { type: null, value: 0 },
+  cursor: { type: Number, value: -1 },
+  selectionStart: { type: Number, value: -1 },
+  selectionEnd: { type: Number, value: -1 },
+  adjustPosition: { type: Boolean, value: true },
+  holdKeyboard: Boolean,
+  confirmHold: Boolean,
+  confirmType: { type: String, value: 'done' },
+  name: String,
+  alwaysEmbed: Boolean,
+  cursorColor: String,
+  adjustKeyboardTo: String,
 }
 
 export function createFields(world: World): Record<string, Definition> {
   const common: Definition = {
     externalClasses: ['placeholder-class'],
     observers: {
-      value(value, element) { write(element, String(value ?? '')) },
+      value(value, element) {
+        write(element, String(value ?? ''))
+      },
       disabled: (value, element) => void (field(element).disabled = Boolean(value)),
-      maxlength: (value, element) => void (Number(value) >= 0 ? (field(element).maxLength = Number(value)) : field(element).removeAttribute('maxlength')),
+      maxlength: (value, element) =>
+        void (Number(value) >= 0 ? (field(element).maxLength = Number(value)) : field(element).removeAttribute('maxlength')),
       placeholder: (value, element) => void (field(element).ariaPlaceholder = String(value ?? '')),
       ariaLabel: (value, element) => void (field(element).ariaLabel = value || null),
-      focus: (value, element) => void setTimeout(() => (value ? field(element).focus() : field(element) === document.activeElement && field(element).blur())),
+      focus: (value, element) =>
+        void setTimeout(() => (value ? field(element).focus() : field(element) === document.activeElement && field(element).blur())),
       confirmType: (value, element) => void (field(element).enterKeyHint = value === 'return' ? 'enter' : value),
-      placeholderStyle: (value, element) => void (inner(element, '.preview-placeholder').setAttribute('style', toCss(String(value || '')))),
+      placeholderStyle: (value, element) => void inner(element, '.preview-placeholder').setAttribute('style', toCss(String(value || ''))),
     },
     reflected: ['disabled'],
   }
@@ -48,14 +71,27 @@ export function createFields(world: World): Record<string, Definition> {
       attached(element) {
         attachField(this, element, world)
         field(element).addEventListener('keydown', (event) => {
-          if ((event as KeyboardEvent).key === 'Enter' && !(event as KeyboardEvent).isComposing) confirm(this, element, !this.data['confirmHold'])
+          if ((event as KeyboardEvent).key === 'Enter' && !(event as KeyboardEvent).isComposing)
+            confirm(this, element, !this.data['confirmHold'])
         })
       },
-      observers: { ...common.observers, 'type, password': function (this: Self, _, element) { setType(this, element) } },
+      observers: {
+        ...common.observers,
+        'type, password': function (this: Self, _, element) {
+          setType(this, element)
+        },
+      },
     },
     textarea: {
       ...common,
-      properties: { ...PROPERTIES, autoHeight: Boolean, fixed: Boolean, showConfirmBar: Boolean, disableDefaultPadding: Boolean, confirmType: { type: String, value: 'return' } },
+      properties: {
+        ...PROPERTIES,
+        autoHeight: Boolean,
+        fixed: Boolean,
+        showConfirmBar: Boolean,
+        disableDefaultPadding: Boolean,
+        confirmType: { type: String, value: 'return' },
+      },
       reflected: ['disabled', 'autoHeight'],
       attached(element) {
         attachField(this, element, world)
@@ -153,5 +189,11 @@ function grow(self: Self, element: HTMLElement): void {
   const isFirst = !heights.has(element)
   heights.set(element, height)
   const lineHeight = parseFloat(getComputedStyle(own).lineHeight) || 20
-  if (!isFirst) self.triggerEvent('linechange', { height, heightRpx: (750 / innerWidth) * height, lineCount: Math.round(height / lineHeight), lineHeight })
+  if (!isFirst)
+    self.triggerEvent('linechange', {
+      height,
+      heightRpx: (750 / innerWidth) * height,
+      lineCount: Math.round(height / lineHeight),
+      lineHeight,
+    })
 }

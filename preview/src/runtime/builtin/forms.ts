@@ -4,18 +4,37 @@ import { type Definition, type Self } from './definition.js'
 import type { World } from './register.js'
 
 const NAVIGATES: Record<string, string> = {
-  navigate: 'navigateTo', redirect: 'redirectTo', switchTab: 'switchTab', reLaunch: 'reLaunch', navigateBack: 'navigateBack',
+  navigate: 'navigateTo',
+  redirect: 'redirectTo',
+  switchTab: 'switchTab',
+  reLaunch: 'reLaunch',
+  navigateBack: 'navigateBack',
 }
 
 export function createForms(world: World): Record<string, Definition> {
   return {
     button: {
       properties: {
-        size: String, type: String, plain: Boolean, disabled: Boolean, loading: Boolean, formType: String, openType: String, lang: String,
-        hoverClass: { type: String, value: 'button-hover' }, appParameter: String, sessionFrom: String,
-        businessId: Number, sendMessageTitle: String, sendMessagePath: String, sendMessageImg: String, showMessageCard: Boolean,
+        size: String,
+        type: String,
+        plain: Boolean,
+        disabled: Boolean,
+        loading: Boolean,
+        formType: String,
+        openType: String,
+        lang: String,
+        hoverClass: { type: String, value: 'button-hover' },
+        appParameter: String,
+        sessionFrom: String,
+        businessId: Number,
+        sendMessageTitle: String,
+        sendMessagePath: String,
+        sendMessageImg: String,
+        showMessageCard: Boolean,
       },
-      canHover: true, role: 'button', reflected: ['size', 'type', 'plain', 'loading', 'formType', 'openType'],
+      canHover: true,
+      role: 'button',
+      reflected: ['size', 'type', 'plain', 'loading', 'formType', 'openType'],
       observers: {
         disabled(value, element) {
           element.toggleAttribute('disabled', Boolean(value))
@@ -27,7 +46,8 @@ export function createForms(world: World): Record<string, Definition> {
         element.tabIndex = this.data['disabled'] ? -1 : 0
         // What a person without a pointer does; the engine makes a tap of fingers and mice alone.
         element.addEventListener('keydown', ({ key }) => {
-          if ((key === 'Enter' || key === ' ') && !this.data['disabled']) this.triggerEvent('tap', { x: 0, y: 0 }, { bubbles: true, composed: true })
+          if ((key === 'Enter' || key === ' ') && !this.data['disabled'])
+            this.triggerEvent('tap', { x: 0, y: 0 }, { bubbles: true, composed: true })
         })
         this.addListener('tap', () => {
           const form = formOf(element)
@@ -47,8 +67,15 @@ export function createForms(world: World): Record<string, Definition> {
       },
     },
     navigator: {
-      properties: { url: String, openType: { type: String, value: 'navigate' }, delta: { type: Number, value: 1 }, target: String, hoverClass: { type: String, value: 'navigator-hover' } },
-      canHover: true, role: 'link',
+      properties: {
+        url: String,
+        openType: { type: String, value: 'navigate' },
+        delta: { type: Number, value: 1 },
+        target: String,
+        hoverClass: { type: String, value: 'navigator-hover' },
+      },
+      canHover: true,
+      role: 'link',
       attached() {
         this.addListener('tap', () => {
           const api = NAVIGATES[String(this.data['openType'])]

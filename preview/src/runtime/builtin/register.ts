@@ -23,7 +23,11 @@ export interface World {
 
 export function registerBuiltIns(engine: Engine, world: World): void {
   const all: Record<string, Definition> = {
-    ...createContainers(world), ...createTexts(world), ...createFields(world), ...createChoices(world), ...createForms(world),
+    ...createContainers(world),
+    ...createTexts(world),
+    ...createFields(world),
+    ...createChoices(world),
+    ...createForms(world),
   }
   for (const [tag, definition] of Object.entries(all)) {
     engine.space.setGlobalUsingComponent(tag, define(engine, world, tag, definition) as never) // one type of the engine's many
@@ -33,15 +37,25 @@ export function registerBuiltIns(engine: Engine, world: World): void {
 function define({ space, template }: Engine, world: World, tag: string, definition: Definition): unknown {
   const { properties = {}, externalClasses = [], reflected = [], canHover = false } = definition
   const role = (value: unknown, element: HTMLElement) => reflect(element, 'role', value || definition.role)
-  const observers: NonNullable<Definition['observers']> = { ...COMMON_OBSERVERS, ariaRole: role, ...Object.fromEntries(reflected.map((name) => [name, reflecting(name)])), ...definition.observers }
+  const observers: NonNullable<Definition['observers']> = {
+    ...COMMON_OBSERVERS,
+    ariaRole: role,
+    ...Object.fromEntries(reflected.map((name) => [name, reflecting(name)])),
+    ...definition.observers,
+  }
   return space.defineComponent({
     is: builtInPath(tag),
     template: template(builtInPath(tag)),
     externalClasses,
     properties: { ...COMMON, ...(canHover ? HOVER : {}), ...properties } as never,
-    observers: Object.fromEntries(Object.entries(observers).map(([name, observe]) => [name, function (this: Self, value: unknown) {
-      if (this.$$) observe.call(this, value, this.$$ as never)
-    }])),
+    observers: Object.fromEntries(
+      Object.entries(observers).map(([name, observe]) => [
+        name,
+        function (this: Self, value: unknown) {
+          if (this.$$) observe.call(this, value, this.$$ as never)
+        },
+      ]),
+    ),
     lifetimes: {
       attached(this: unknown) {
         const self = this as Self
@@ -65,7 +79,8 @@ function reflecting(name: string) {
 }
 
 function hover(self: Self, element: HTMLElement, world: World): void {
-  const names = () => (self.data['hoverClass'] === 'none' || self.data['disabled'] ? [] : String(self.data['hoverClass']).split(/\s+/).filter(Boolean))
+  const names = () =>
+    self.data['hoverClass'] === 'none' || self.data['disabled'] ? [] : String(self.data['hoverClass']).split(/\s+/).filter(Boolean)
   const start = (event: Event) => {
     const classes = names().map((name) => world.className(self, name))
     if (self.data['hoverStopPropagation']) event.stopPropagation()

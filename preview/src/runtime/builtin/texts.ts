@@ -14,19 +14,37 @@ interface RichNode {
 
 // The documents' table of what <rich-text> trusts; other tags are dropped with all that is in them.
 const TRUSTED = new Set(
-  ('a abbr address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del div dl dt em fieldset font footer ' +
+  (
+    'a abbr address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del div dl dt em fieldset font footer ' +
     'h1 h2 h3 h4 h5 h6 header hr i img ins label legend li mark nav ol p pre q rt ruby s section small span strong sub sup table tbody td tfoot ' +
-    'th thead tr tt u ul').split(' '),
+    'th thead tr tt u ul'
+  ).split(' '),
 )
 const ATTRIBUTES = new Set(['alt', 'src', 'height', 'width', 'colspan', 'rowspan', 'align', 'type', 'start', 'span', 'dir', 'href'])
 const ICONS: Record<string, string> = {
-  success: '✓', success_no_circle: '✓', info: 'i', warn: '!', waiting: '…', cancel: '✕', download: '↓', search: '⌕', clear: '✕', circle: '○', info_circle: 'i',
+  success: '✓',
+  success_no_circle: '✓',
+  info: 'i',
+  warn: '!',
+  waiting: '…',
+  cancel: '✕',
+  download: '↓',
+  search: '⌕',
+  clear: '✕',
+  circle: '○',
+  info_circle: 'i',
 }
 const FITS: Record<string, string> = { scaleToFill: 'fill', aspectFit: 'contain', aspectFill: 'cover' }
 
 export function createTexts(world: World): Record<string, Definition> {
   const image: Definition = {
-    properties: { src: String, mode: { type: String, value: 'scaleToFill' }, lazyLoad: Boolean, showMenuByLongpress: Boolean, webp: Boolean },
+    properties: {
+      src: String,
+      mode: { type: String, value: 'scaleToFill' },
+      lazyLoad: Boolean,
+      showMenuByLongpress: Boolean,
+      webp: Boolean,
+    },
     attached(element) {
       const img = inner<HTMLImageElement>(element, 'img')
       img.addEventListener('load', () => this.triggerEvent('load', { width: img.naturalWidth, height: img.naturalHeight }))
@@ -60,7 +78,9 @@ export function createTexts(world: World): Record<string, Definition> {
     'rich-text': {
       properties: { nodes: { type: null, value: [] }, space: String, userSelect: Boolean, mode: String },
       observers: {
-        nodes(value, element) { element.replaceChildren(contentOf(value, (name) => world.className(this, name))) },
+        nodes(value, element) {
+          element.replaceChildren(contentOf(value, (name) => world.className(this, name)))
+        },
         space: (value, element) => void (element.style.whiteSpace = value ? 'pre-wrap' : ''),
         userSelect: (value, element) => void (element.style.userSelect = value ? 'text' : ''),
       },
@@ -76,8 +96,17 @@ export function createTexts(world: World): Record<string, Definition> {
     },
     progress: {
       properties: {
-        percent: Number, showInfo: Boolean, strokeWidth: { type: null, value: 6 }, activeColor: { type: String, value: '#09BB07' }, backgroundColor: String,
-        active: Boolean, color: String, activeMode: String, duration: Number, borderRadius: { type: null, value: 0 }, fontSize: Number,
+        percent: Number,
+        showInfo: Boolean,
+        strokeWidth: { type: null, value: 6 },
+        activeColor: { type: String, value: '#09BB07' },
+        backgroundColor: String,
+        active: Boolean,
+        color: String,
+        activeMode: String,
+        duration: Number,
+        borderRadius: { type: null, value: 0 },
+        fontSize: Number,
       },
       role: 'progressbar',
       observers: {
@@ -87,7 +116,8 @@ export function createTexts(world: World): Record<string, Definition> {
         },
       },
     },
-    image, 'cover-image': image,
+    image,
+    'cover-image': image,
   }
 }
 
@@ -103,7 +133,11 @@ function contentOf(nodes: unknown, className: (name: string) => string): Documen
   return fragment
 }
 
-function appendNode(parent: Node, { type = 'node', name = '', text = '', attrs = {}, children = [] }: RichNode, className: (name: string) => string): void {
+function appendNode(
+  parent: Node,
+  { type = 'node', name = '', text = '', attrs = {}, children = [] }: RichNode,
+  className: (name: string) => string,
+): void {
   if (type === 'text') return void parent.appendChild(document.createTextNode(decoded(text)))
   const tag = name.toLowerCase()
   if (!TRUSTED.has(tag)) return
@@ -129,7 +163,16 @@ function setAttribute(element: HTMLElement, name: string, value: string, classNa
   else if (name !== 'href' && ATTRIBUTES.has(name)) element.setAttribute(name, value)
 }
 
-const ENTITIES: Record<string, string> = { lt: '<', gt: '>', amp: '&', nbsp: '\u00a0', quot: '"', apos: "'", ensp: '\u2002', emsp: '\u2003' }
+const ENTITIES: Record<string, string> = {
+  lt: '<',
+  gt: '>',
+  amp: '&',
+  nbsp: '\u00a0',
+  quot: '"',
+  apos: "'",
+  ensp: '\u2002',
+  emsp: '\u2003',
+}
 
 function decoded(text: string): string {
   return text.replace(/&(\w+);/g, (whole, name: string) => ENTITIES[name] ?? whole)

@@ -10,7 +10,10 @@ export interface Callbacks {
  * Make an asynchronous function of `wx`. What `act` gives, or its promise, is the result; what it throws is the failure, whose
  * message is told as WeChat's are.
  */
-export function call<Option extends object>(name: string, act: (option: Option) => unknown): (option?: Option & Callbacks) => Promise<unknown> | undefined {
+export function call<Option extends object>(
+  name: string,
+  act: (option: Option) => unknown,
+): (option?: Option & Callbacks) => Promise<unknown> | undefined {
   return (option = {} as Option & Callbacks) => {
     const { success, fail, complete } = option
     const run = async () => {

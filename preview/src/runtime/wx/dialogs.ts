@@ -6,12 +6,29 @@
 
 import { call } from './calls.js'
 
-interface Toast { title: string; icon?: string; image?: string; duration?: number; mask?: boolean }
-interface Modal {
-  title?: string; content?: string; showCancel?: boolean; cancelText?: string; confirmText?: string; confirmColor?: string
-  cancelColor?: string; editable?: boolean; placeholderText?: string
+interface Toast {
+  title: string
+  icon?: string
+  image?: string
+  duration?: number
+  mask?: boolean
 }
-interface Sheet { itemList: string[]; itemColor?: string; alertText?: string }
+interface Modal {
+  title?: string
+  content?: string
+  showCancel?: boolean
+  cancelText?: string
+  confirmText?: string
+  confirmColor?: string
+  cancelColor?: string
+  editable?: boolean
+  placeholderText?: string
+}
+interface Sheet {
+  itemList: string[]
+  itemColor?: string
+  alertText?: string
+}
 
 const ICONS: Record<string, string> = { success: '✓', error: '✕', loading: '', none: '' }
 const TOAST_MILLISECONDS = 1500
@@ -67,10 +84,12 @@ export function createDialogs(note: (kind: string, value: unknown) => void) {
         element.remove()
         reject(new Error('cancel'))
       }
-      itemList.forEach((item, tapIndex) => button(box, 'preview-sheet-item', item, itemColor, () => {
-        element.remove()
-        resolve({ tapIndex })
-      }))
+      itemList.forEach((item, tapIndex) =>
+        button(box, 'preview-sheet-item', item, itemColor, () => {
+          element.remove()
+          resolve({ tapIndex })
+        }),
+      )
       button(box, 'preview-sheet-cancel', '取消', '', close)
       element.addEventListener('click', (event) => event.target === element && close())
     })

@@ -4,7 +4,10 @@ import type { Bar } from '../bar.js'
 import type { Pages } from '../pages.js'
 import { call } from './calls.js'
 
-interface Url { url: string; events?: Record<string, (value: unknown) => void> }
+interface Url {
+  url: string
+  events?: Record<string, (value: unknown) => void>
+}
 
 export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>) => void) {
   return {
@@ -20,8 +23,11 @@ export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>)
     reLaunch: call('reLaunch', ({ url }: Url) => void pages.relaunch(url)),
     switchTab: call('switchTab', ({ url }: Url) => void pages.switchTab(url)),
     setNavigationBarTitle: call('setNavigationBarTitle', ({ title }: { title: string }) => changeBar({ title })),
-    setNavigationBarColor: call('setNavigationBarColor', ({ frontColor, backgroundColor }: { frontColor: string; backgroundColor: string }) =>
-      changeBar({ background: backgroundColor, text: frontColor === '#000000' ? 'black' : 'white' })),
+    setNavigationBarColor: call(
+      'setNavigationBarColor',
+      ({ frontColor, backgroundColor }: { frontColor: string; backgroundColor: string }) =>
+        changeBar({ background: backgroundColor, text: frontColor === '#000000' ? 'black' : 'white' }),
+    ),
     showNavigationBarLoading: call('showNavigationBarLoading', () => changeBar({ isLoading: true })),
     hideNavigationBarLoading: call('hideNavigationBarLoading', () => changeBar({ isLoading: false })),
     setBackgroundColor: call('setBackgroundColor', ({ backgroundColor }: { backgroundColor?: string }) => {
@@ -29,7 +35,8 @@ export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>)
     }),
     setBackgroundTextStyle: call('setBackgroundTextStyle', () => undefined),
     pageScrollTo: call('pageScrollTo', ({ scrollTop = 0, duration = 300 }: { scrollTop?: number; duration?: number }) =>
-      scrollTo({ top: scrollTop, behavior: duration ? 'smooth' : 'instant' })),
+      scrollTo({ top: scrollTop, behavior: duration ? 'smooth' : 'instant' }),
+    ),
     startPullDownRefresh: call('startPullDownRefresh', () => {
       const top = pages.top()
       if (top) pages.call(top, 'onPullDownRefresh')

@@ -10,13 +10,17 @@ type Key = { key: string }
 
 export function createStorage(name: string) {
   const prefix = `preview/${name}/`
-  const keys = () => Object.keys(localStorage).filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
+  const keys = () =>
+    Object.keys(localStorage)
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => key.slice(prefix.length))
   const sizeOf = (key: string) => (localStorage.getItem(prefix + key) || '').length
 
   function set(key: string, data: unknown): void {
     const text = JSON.stringify({ data })
     if (text.length > MOST_BYTES) throw new Error(`entry size limit reached: ${key}`)
-    if (keys().reduce((sum, one) => sum + (one === key ? 0 : sizeOf(one)), text.length) > MOST_TOTAL) throw new Error('exceed storage max size')
+    if (keys().reduce((sum, one) => sum + (one === key ? 0 : sizeOf(one)), text.length) > MOST_TOTAL)
+      throw new Error('exceed storage max size')
     localStorage.setItem(prefix + key, text)
   }
 
@@ -26,7 +30,11 @@ export function createStorage(name: string) {
     return (JSON.parse(text) as { data: unknown }).data
   }
 
-  const info = () => ({ keys: keys(), currentSize: Math.ceil(keys().reduce((sum, key) => sum + sizeOf(key), 0) / 1024), limitSize: MOST_TOTAL / 1024 })
+  const info = () => ({
+    keys: keys(),
+    currentSize: Math.ceil(keys().reduce((sum, key) => sum + sizeOf(key), 0) / 1024),
+    limitSize: MOST_TOTAL / 1024,
+  })
   const remove = (key: string) => localStorage.removeItem(prefix + key)
   const clear = () => keys().forEach(remove)
 

@@ -37,18 +37,34 @@ export function createSystem(phone: Phone, hasDarkMode: boolean, note: (kind: st
     const above = hasBar ? statusBarHeight + NAVIGATION_BAR : 0
     const screenHeight = innerHeight + above
     const safeArea = {
-      left: 0, right: innerWidth, top: statusBarHeight, bottom: screenHeight - safeBottom, width: innerWidth,
+      left: 0,
+      right: innerWidth,
+      top: statusBarHeight,
+      bottom: screenHeight - safeBottom,
+      width: innerWidth,
       height: screenHeight - safeBottom - statusBarHeight,
     }
     return {
-      pixelRatio: devicePixelRatio, screenWidth: innerWidth, screenHeight, windowWidth: innerWidth, windowHeight: innerHeight, statusBarHeight, safeArea,
+      pixelRatio: devicePixelRatio,
+      screenWidth: innerWidth,
+      screenHeight,
+      windowWidth: innerWidth,
+      windowHeight: innerHeight,
+      statusBarHeight,
+      safeArea,
       screenTop: above,
     }
   }
   const baseInfo = () => {
     const { version, SDKVersion } = phone.profile.system
     return {
-      version, SDKVersion, language: 'zh_CN', enableDebug: false, fontSizeScaleFactor: 1, fontSizeSetting: 16, host: { env: 'WeChat' },
+      version,
+      SDKVersion,
+      language: 'zh_CN',
+      enableDebug: false,
+      fontSizeScaleFactor: 1,
+      fontSizeSetting: 16,
+      host: { env: 'WeChat' },
       ...(hasDarkMode ? { theme: phone.theme } : {}),
     }
   }
