@@ -110,3 +110,47 @@ test('the wire carries a request as a phone sends it, and its answer byte by byt
   assert.equal(told[0]?.kind === 'head' && told[0].head.headers['x-seen-referer'], headers.referer)
   socket.close()
 })
+
+test('a page that is slow gets everything, and the server holds a little of it at a time', async () => {
+  const pieces = 200
+  const piece = 'x'.repeat(65_536)
+  let taken = 0
+  const large = createServer((_, response) => {
+    const write = () => {
+      while (taken < pieces) {
+        taken += 1
+        if (!response.write(piece)) return void response.once('drain', write)
+      }
+      response.end()
+    }
+    write()
+  })
+  await new Promise<void>((resolve) => large.listen(0, '127.0.0.1', resolve))
+  const socket = new WebSocket(`ws://${own}/wire`, { origin: `http://${own}` })
+  await new Promise((resolve) => socket.once('open', resolve))
+  let bytes = 0
+  const ended = new Promise<void>((resolve) =>
+    socket.on('message', (data: Buffer, isBinary) => {
+      if (isBinary) bytes += data.length - 4
+      else if ((JSON.parse(data.toString()) as FromServer).kind === 'end') resolve()
+    }),
+  )
+  const call = { url: `http://127.0.0.1:${(large.address() as AddressInfo).port}/`, method: 'GET', headers: {}, body: '', isBase64: false }
+  socket.pause()
+  socket.send(JSON.stringify({ id: 1, kind: 'open', call } satisfies ToServer))
+  await until(async () => {
+    const before = taken
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    return taken > 0 && taken === before
+  })
+  assert.ok(taken < pieces, `${taken} of ${pieces} pieces were taken by a server whose page takes none`)
+  socket.resume()
+  await ended
+  assert.equal(bytes, pieces * piece.length)
+  socket.close()
+  large.close()
+})
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) continue
+}

@@ -11,6 +11,9 @@ const MOST_EXCHANGES = 100
 
 export function serveExchanges(socket: WebSocket): void {
   const exchanges = new Map<number, Exchange>()
+  // Those that the page lets wait, and those that wait until what was sent to it has gone.
+  const paused = new Set<number>()
+  const unsent = new Set<number>()
 
   function tell(message: FromServer): void {
     socket.send(JSON.stringify(message))
@@ -20,12 +23,17 @@ export function serveExchanges(socket: WebSocket): void {
     const message = Buffer.alloc(4 + bytes.length)
     message.writeUInt32BE(id)
     message.set(bytes, 4)
-    socket.send(message)
-    if (socket.bufferedAmount > MOST_UNSENT) exchanges.get(id)?.pause()
+    socket.send(message, () => {
+      if (unsent.delete(id) && !paused.has(id)) exchanges.get(id)?.resume()
+    })
+    if (socket.bufferedAmount <= MOST_UNSENT) return
+    unsent.add(id)
+    exchanges.get(id)?.pause()
   }
 
   function finish(message: FromServer): void {
     exchanges.delete(message.id)
+    paused.delete(message.id)
     tell(message)
   }
 
@@ -50,12 +58,19 @@ export function serveExchanges(socket: WebSocket): void {
     }
   }
 
+  function act({ id, kind }: Exclude<ToServer, { kind: 'open' }>): void {
+    const exchange = exchanges.get(id)
+    if (!exchange) return
+    if (kind === 'pause') paused.add(id)
+    else paused.delete(id)
+    if (kind === 'close') exchanges.delete(id)
+    if (kind !== 'resume' || !unsent.has(id)) exchange[kind]()
+  }
+
   socket.on('message', (data) => {
     const message = JSON.parse(String(data)) as ToServer // of our own page: the server has looked at its Origin
     if (message.kind === 'open') return open(message)
-    const exchange = exchanges.get(message.id)
-    if (message.kind === 'close') exchanges.delete(message.id)
-    exchange?.[message.kind]()
+    act(message)
   })
   socket.on('close', () => {
     for (const exchange of exchanges.values()) exchange.close()
