@@ -206,7 +206,8 @@ async def test_the_language_of_templates(program: Programs) -> None:
     assert await page.ask("[preview.page().selected, preview.page().name()]") == ["题", "behavior"]
     await page.tap("#bubble")
     await page.tap("#caught")
-    assert await page.ask("preview.page().taps") == ["inner", "outer", "inner"]
+    await page.tap("#by-wxs")
+    assert await page.ask("preview.page().taps") == ["inner", "outer", "inner", "wxs tap"]
     await page.page.fill("#model input", "新题")
     await expect(page.find("#box")).to_contain_text("新题")
     counts = await page.set_data()
