@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -182,12 +183,20 @@ class Question:
         path = f"/v1/generations/{held.generation}/events?{chosen.query}"
         return request_of(self.port, "GET", path, {"Accept": "text/event-stream", "Last-Event-ID": held.id})
 
-    async def follow(self, formats: Iterator[Format]) -> Held:
-        """Go on, in the next format each time, until the end; returns what is held then."""
+    async def follow(self, formats: Iterator[Format], refused: Counter[int] | None = None) -> Held:
+        """Go on, in the next format each time, until the end; returns what is held then.
+
+        `refused` counts by status what a node that is leaving, or nginx before it, refused, and was asked again, as the clients do;
+        without it nothing may be.
+        """
         held = Held()
         while not held.ends:
             chosen = next(formats)
             received = Reception(await receive(self.port, self.request(held, chosen)))
+            if refused is not None and received.status in {502, 503}:
+                refused[received.status] += 1
+                await asyncio.sleep(0.1)  # it says 1 s, which a test need not take
+                continue
             assert received.status in {0, 200}, received.body
             held.apply(chosen.events(received.body))
         return held

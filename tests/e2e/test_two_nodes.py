@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from time import monotonic
 
@@ -113,6 +114,40 @@ async def test_a_reader_behind_nginx_goes_on_while_both_nodes_are_replaced(site:
         held.prove()
         assert (held.text, held.ends[0]["type"]) == ("".join(pieces), "done")
     assert len(model.requests) == 1
+
+
+async def test_rolling_both_nodes_under_load_loses_no_character(
+    site: Site, mock: Mock, record_property: Callable[[str, object], None]
+) -> None:
+    """As deploy/ does it: one node after the other gets SIGTERM, and a successor on its port; the questions go on all the while."""
+    pieces = [f"{number} 字👩🏽‍🚀𠮷 " for number in range(40)]
+    model = await mock(pieces, pace=0.03)
+    await site.of(model)
+    over, helds, refused = asyncio.Event(), list[Held](), Counter[int]()
+
+    async def person(number: int) -> None:
+        for asked in count():
+            if over.is_set():
+                return
+            question = Question(site.port, f"{number}-{asked}")
+            helds.append(await question.follow(cycle(FORMATS[number % len(FORMATS) :] + FORMATS), refused=refused))
+
+    people = [asyncio.create_task(person(number)) for number in range(16)]
+    await until(lambda: len(helds) >= len(people), seconds=PATIENCE)
+    for node in (0, 1):
+        await site.restart(node)
+    served_before = len(helds)
+    await until(lambda: len(helds) >= served_before + len(people), seconds=PATIENCE)
+    over.set()
+    await asyncio.wait_for(asyncio.gather(*people), PATIENCE)
+    for held in helds:
+        held.prove()
+        assert (held.text, [end["type"] for end in held.ends]) == ("".join(pieces), ["done"])
+    assert len(model.requests) == len(helds)
+    record_property(
+        "counts",
+        f"{len(helds)} answers, every one whole and asked for once; refused and asked again: {dict(refused)}",
+    )
 
 
 async def ready(node: Dazi) -> dict[str, int]:
