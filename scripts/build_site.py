@@ -38,6 +38,7 @@ ELSEWHERE = {
 }
 # The READMEs are GitHub's front page; the site has one of its own.
 FRONT = "index.md"
+NAMED_BY_FILE = re.compile(r"\[(?P<name>[\w./-]+\.md)\]\((?P<target>[^)\s]+)\)")
 SWITCH = re.compile(r"\[(?:中文|English)\]\([^)]*\)[.。]? ?")
 LANGUAGES = {
     ".py": "python", ".ts": "typescript", ".js": "javascript", ".mjs": "javascript", ".json": "json", ".yml": "yaml",
@@ -90,14 +91,22 @@ class Site:
             target = next(filter(None, link.groups()))
             return link.group().replace(target, self._lead(file, target))
 
-        return LINK.sub(lead, SWITCH.sub("", text))
+        def name(link: re.Match[str]) -> str:
+            return f"[{self._title(path_of(file, link['target']), link['name'])}]({link['target']})"
+
+        return LINK.sub(lead, NAMED_BY_FILE.sub(name, SWITCH.sub("", text)))
+
+    def _title(self, path: str, otherwise: str) -> str:
+        """Return the heading of a document, as which a reader of the site knows it."""
+        if path not in self.documents:
+            return otherwise
+        return (ROOT / path).read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
     def _lead(self, file: str, target: str) -> str:
         parts = urlsplit(target)
         if parts.scheme or parts.netloc or not parts.path:
             return target
-        path = os.path.normpath(PurePosixPath(file).parent / unquote(parts.path))
-        page = self._page(path)
+        page = self._page(path_of(file, target))
         fragment = f"#{parts.fragment}" if parts.fragment and page != FRONT else ""
         return relpath(page, PurePosixPath(self.documents[file]).parent) + fragment
 
@@ -121,6 +130,11 @@ class Site:
             return head + "".join(f"- [{file}]({relpath(self._page(file), here)})\n" for file in inside)
         language = LANGUAGES.get(PurePosixPath(path).suffix, "")
         return f"{head}`````{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n`````\n"
+
+
+def path_of(file: str, target: str) -> str:
+    """Return what a link of a document leads to, as a path in the repository."""
+    return os.path.normpath(PurePosixPath(file).parent / unquote(urlsplit(target).path))
 
 
 def page_of(file: str) -> str:

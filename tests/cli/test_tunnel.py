@@ -20,10 +20,14 @@ import httpx
 import psutil
 import pytest
 import segno
-from tests.cli.conftest import Run
 from tests.e2e.process import Dazi
 from tests.servers import free_port, running
 from tests.waiting import until
+
+from dazi.cli.tunnel import Way, guarded, way_of
+from dazi.errors import ConfigError
+from dazi.settings import Settings
+from dazi.web.guard import Keys
 
 PATIENCE = 30.0
 QUESTION = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -214,23 +218,27 @@ async def test_nothing_is_left_of_it_when_the_gateway_is_killed(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("host", "url", "words"),
     [
-        (("--tunnel", "-oProxyCommand=evil"), "is no host"),
-        (("--tunnel-url", "https://a.example"), "needs --tunnel"),
-        (("--tunnel", "a@b", "--tunnel-url", "a.example"), "is no http or https URL"),
-        (("--tunnel", "a@b", "--workers", "2", "--log", "sqlite:///a.db", "--model", "demo"), "a tunnel is for one"),
+        ("-oProxyCommand=evil", None, "is no host"),
+        (None, "https://a.example", "needs --tunnel"),
+        ("a@b", "a.example", "is no http or https URL"),
     ],
 )
-async def test_what_cannot_be_is_refused_with_the_remedy(arguments: tuple[str, ...], words: str, run: Run) -> None:
-    ran = await run("serve", *arguments)
-    assert ran.status == 2
-    assert words in ran.err
+def test_what_leads_nowhere_is_refused_with_the_remedy(host: str | None, url: str | None, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        way_of(host, 80, url)
 
 
-async def test_a_name_that_nobody_knows_yet_is_on_no_list_of_hosts(run: Run) -> None:
-    ran = await run("serve", "--tunnel", "a@b", env={"DAZI_HOSTS": "chat.example.com"})
-    assert "Unset hosts, or give --tunnel-url" in ran.err
+def test_what_cannot_be_published_is_refused_with_the_remedy() -> None:
+    way = Way("a@b", 80, "")
+    with pytest.raises(ConfigError, match="a tunnel is for one"):
+        guarded(Settings(workers=2), way)
+    with pytest.raises(ConfigError, match="Unset hosts, or give --tunnel-url"):
+        guarded(Settings(hosts=("chat.example.com",)), way)
+    settings, key = guarded(Settings(hosts=("other.example",)), Way("a@b", 80, "https://chat.example.com"))
+    assert settings.hosts == ("other.example", "chat.example.com")
+    assert Keys(settings.api_keys).owner_of_key(key)
 
 
 def children(pid: int) -> list[psutil.Process]:
