@@ -33,9 +33,9 @@ ELSEWHERE = {
     "SECURITY.md": "security.md",
     "sdk/README.md": "sdk/package.md",
     "sdk/emulator/README.md": "sdk/emulator.md",
-    "preview/README.md": "preview.md",
-    "examples/miniprogram/README.md": "examples/miniprogram.md",
 }
+# And those of folders that have a page of their own: examples/taro/README.md is examples/taro.md.
+OF_FOLDERS = re.compile(r"(examples/[\w-]+|preview)/README\.md")
 # The READMEs are GitHub's front page; the site has one of its own.
 FRONT = "index.md"
 NAMED_BY_FILE = re.compile(r"\[(?P<name>[\w./-]+\.md)\]\((?P<target>[^)\s]+)\)")
@@ -140,9 +140,10 @@ def path_of(file: str, target: str) -> str:
 def page_of(file: str) -> str:
     """Name the site's page of a document, or ""."""
     base = file.replace(".zh-CN.md", ".md")
-    if not file.endswith(".md") or not (base in ELSEWHERE or file.startswith("docs/")):
+    folder = OF_FOLDERS.fullmatch(base)
+    if not file.endswith(".md") or not (folder or base in ELSEWHERE or file.startswith("docs/")):
         return ""
-    name = ELSEWHERE.get(base) or base.removeprefix("docs/")
+    name = f"{folder[1]}.md" if folder else ELSEWHERE.get(base) or base.removeprefix("docs/")
     return name.replace(".md", ".zh.md") if base != file else name
 
 

@@ -61,17 +61,8 @@ def blocks_of(page: str) -> list[Block]:
     ]
 
 
-PAGES = sorted(
-    str(path.relative_to(ROOT))
-    for path in [
-        *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("*.md"),
-        *ROOT.glob("sdk/*.md"),
-        *ROOT.glob("sdk/emulator/*.md"),
-        *ROOT.glob("preview/*.md"),
-        *ROOT.glob("examples/*/*.md"),
-    ]
-)
+FOLDERS = (".", "docs", "docs/quality", "examples/*", "preview", "sdk", "sdk/emulator")
+PAGES = sorted(str(path.relative_to(ROOT)) for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.md"))
 ENGLISH = [page for page in PAGES if not page.endswith(".zh-CN.md")]
 BLOCKS = [block for page in ENGLISH for block in blocks_of(page)]
 
