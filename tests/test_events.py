@@ -13,6 +13,7 @@ from dazi.events import (
     Done,
     Event,
     Failed,
+    Queued,
     Reasoning,
     Reconnect,
     Retract,
@@ -60,6 +61,7 @@ def test_crc32_is_unsigned_and_of_the_utf8(text: str, number: int) -> None:
         (Reasoning("a", 1), {"type": "reasoning", "text": "a", "n": 1}),
         (ToolCall(0, name="t"), {"type": "tool_call", "index": 0, "name": "t"}),
         (ToolCall(0, call_id="i", arguments="{"), {"type": "tool_call", "index": 0, "call_id": "i", "arguments": "{"}),
+        (Queued(3), {"type": "queued", "place": 3}),
         (Retract("", 0, "r"), {"type": "retract", "text": "", "n": 0, "reason": "r"}),
         (Snapshot("", 0), {"type": "snapshot", "text": "", "n": 0}),
         (

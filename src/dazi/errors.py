@@ -98,16 +98,21 @@ class Conflict(RequestError):
 
 
 class TooMany(RequestError):
-    """The caller wants more than it may have of a `quota` in a `window` of seconds."""
+    """The caller wants more than it may have of a `quota` in a `window` of seconds, or, without one, at once.
+
+    `param` names the limit.
+    """
 
     status = 429
     code = "too_many_starts"
     retryable = True
 
-    def __init__(self, message: str, *, remedy: str, code: str, quota: int, window: int, retry_after: int) -> None:
+    def __init__(  # noqa: PLR0913  # facts, by name
+        self, message: str, *, remedy: str, code: str, param: str, quota: int, window: int | None, retry_after: int
+    ) -> None:
         self.quota = quota
         self.window = window
-        super().__init__(message, remedy=remedy, code=code, retry_after=retry_after)
+        super().__init__(message, remedy=remedy, code=code, param=param, retry_after=retry_after)
 
 
 class Unavailable(RequestError):

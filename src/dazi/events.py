@@ -72,6 +72,15 @@ class ToolCall(_Event, frozen=True, tag="tool_call"):
     arguments: str = ""
 
 
+class Queued(_Event, frozen=True, tag="queued"):
+    """The answer waits for its turn, as the `place`-th; with 0 its turn has come."""
+
+    # Nothing of the answer.
+    text: ClassVar[str] = ""
+
+    place: int
+
+
 class Retract(_Event, frozen=True, tag="retract"):
     """Everything said so far is withdrawn; `text` stands in its place. What was withdrawn is never served again."""
 
@@ -142,7 +151,7 @@ class Aborted(_Event, frozen=True, tag="aborted"):
     ai_generated: bool | None = None
 
 
-Piece = Text | Reasoning | ToolCall | Retract
+Piece = Text | Reasoning | ToolCall | Retract | Queued
 End = Done | Failed | Aborted
 Event = Started | Piece | End
 
@@ -156,15 +165,16 @@ class Answer:
     """The fold of a log: what has been said, and how it stands.
 
     Attributes: `started` and `end` are the first and the terminal event, or None; `n` is the length of `text` in
-    UTF-16 units.
+    UTF-16 units; `place` is how far the answer is from its turn, 0 once it has come.
     """
 
-    __slots__ = ("_reasoning", "_text", "_tools", "end", "n", "started")
+    __slots__ = ("_reasoning", "_text", "_tools", "end", "n", "place", "started")
 
     def __init__(self) -> None:
         self.started: Started | None = None
         self.end: End | None = None
         self.n = 0
+        self.place = 0
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._tools: dict[int, ToolCall] = {}
@@ -201,6 +211,8 @@ class Answer:
                 self._replace(event)
             case Started():
                 self.started = event
+            case Queued():
+                self.place = event.place
             case _:
                 self.end = event
 

@@ -12,9 +12,11 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,7 +33,9 @@ _CLIENTS_KEY = "DAZI_API_KEY"
 _SECRETS = frozenset({"api_keys", "upstream_key", "admin_key", "upstreams", "wechat_apps", "session_secrets"})
 # Structures: tables in `dazi.toml`, JSON in the environment.
 _TABLES = frozenset({"upstreams", "routing"})
-_LISTS = frozenset({"model", "api_keys", "hosts", "origins", "wechat_apps", "session_secrets"})
+_LISTS = frozenset(
+    {"model", "api_keys", "hosts", "origins", "wechat_apps", "session_secrets", "jwt_algorithms", "trusted_proxies"}
+)
 
 # Where generations can be kept: the beginnings of URLs, and how the rest goes on.
 LOGS = {
@@ -44,6 +48,7 @@ LOGS = {
 }
 
 Names = tuple[str, ...]
+_Count = Annotated[int, Meta(ge=0)]
 # WeChat's have 32 characters.
 _SHORTEST_APP_SECRET = 16
 
@@ -66,7 +71,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
     whether `/admin` may show answers. `wechat_apps`: mini programs whose users may log in, each as `appid:AppSecret`;
     `session_secrets` sign their tokens, which are good for `session_ttl` seconds; `wechat_referer`: whether a log-in must
-    come from one of them; `wechat_url`: where WeChat is. `starts_per_minute`: new generations that an owner may begin in a minute; 0: no limit. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
+    come from one of them; `wechat_url`: where WeChat is. `jwt_jwks_url`, `jwt_issuer`,
+    `jwt_audience`, `jwt_algorithms`, `jwt_owner`, `jwt_client`: whose tokens count besides, see `dazi.web.issuer.Trust`. `running_per_owner`,
+    `…_per_key`, `…_per_ip`, `running_total`: generations at once, over all nodes that share a log; `starts_per_minute` of an
+    owner, `…_key`, `…_ip`, `…_total`: new ones in a minute; `tokens_per_day` of an owner, `…_key`: what they may use, a day being one of
+    `timezone`; 0: no limit. `queue`: generations that may wait for their turn, `queue_per_owner` of one owner, `queue_seconds` at
+    most; with 0 who cannot start is refused. `trusted_proxies`: whose word on addresses counts, see
+    `dazi.web.addresses.Addresses`. `unread`: seconds after which an answer that nobody reads is stopped, or `keep`. `max_tokens` (0: no
+    limit), `max_seconds`: of one answer. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -102,7 +114,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wechat_referer: bool = False
     session_secrets: Names = ()
     session_ttl: Annotated[float, Meta(ge=60, le=604_800)] = 7200.0
-    starts_per_minute: Annotated[int, Meta(ge=0)] = 0
+    jwt_jwks_url: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_algorithms: Names = ("RS256", "ES256")
+    jwt_owner: str = "sub"
+    jwt_client: str = "azp"
+    running_per_owner: _Count = 0
+    running_per_key: _Count = 0
+    running_per_ip: _Count = 0
+    running_total: _Count = 0
+    starts_per_minute: _Count = 0
+    starts_per_minute_key: _Count = 0
+    starts_per_minute_ip: _Count = 0
+    starts_per_minute_total: _Count = 0
+    tokens_per_day: _Count = 0
+    tokens_per_day_key: _Count = 0
+    timezone: str = "UTC"
+    queue: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    queue_per_owner: _Count = 0
+    queue_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 60.0
+    trusted_proxies: Names = ()
+    unread: Annotated[float, Meta(ge=1, le=604_800)] | Literal["keep"] = "keep"
+    max_tokens: _Count = 0
+    max_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
@@ -147,6 +182,8 @@ def check(settings: Settings) -> None:
         )
     _check_log(settings)
     _check_wechat(settings)
+    _check_queue(settings)
+    zone_of(settings)
     if settings.workers > 1:
         _check_workers(settings)
     if settings.upstreams:
@@ -161,7 +198,20 @@ def check(settings: Settings) -> None:
 
 def is_guarded(settings: Settings) -> bool:
     """Whether callers have to show who they are."""
-    return bool(settings.api_keys or settings.wechat_apps)
+    return bool(settings.api_keys or settings.wechat_apps or settings.jwt_jwks_url)
+
+
+def zone_of(settings: Settings) -> tzinfo:
+    """Find the time zone in which a day is a day. Raises `ConfigError`."""
+    if settings.timezone == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"timezone={settings.timezone!r} is not known here. Use a name like Asia/Shanghai, or UTC; where the system has no time "
+            "zones: pip install tzdata."
+        ) from None
 
 
 def apps_of(settings: Settings) -> dict[str, str]:
@@ -191,6 +241,15 @@ def _check_wechat(settings: Settings) -> None:
         raise ConfigError(
             "wechat_apps needs session_secrets, to sign the tokens of who logs in. Set DAZI_SESSION_SECRETS to what this "
             "prints, the same on every machine: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+
+
+def _check_queue(settings: Settings) -> None:
+    limits = (settings.running_per_owner, settings.running_per_key, settings.running_per_ip, settings.running_total)
+    if settings.queue and not any(limits):
+        raise ConfigError(
+            f"queue={settings.queue}: nobody ever waits where nothing limits what runs at once. Set running_total or running_per_owner, "
+            "or queue=0."
         )
 
 

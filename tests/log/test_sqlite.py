@@ -312,7 +312,7 @@ async def test_another_boot_ends_every_lease(opened: Open, monkeypatch: pytest.M
     log = await opened(clock=clock, lease=1000)
     one = await begin(log)
     await log.close()
-    monkeypatch.setattr(file, "_boot", lambda: "another")
+    monkeypatch.setattr(file, "boot", lambda: "another")
     clock.now = 5.0
     log = await opened(clock=clock, lease=1000)
     assert await log.sweep() == (one.generation,)
@@ -328,7 +328,7 @@ async def test_another_boot_keeps_a_log_for_what_is_left_of_its_time(
     clock.now += 400
     await log.sweep()
     await log.close()
-    monkeypatch.setattr(file, "_boot", lambda: "another")
+    monkeypatch.setattr(file, "boot", lambda: "another")
     clock.now = 10_000.0
     log = await opened(clock=clock, ttl=1000)
     clock.now += 599

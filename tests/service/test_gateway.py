@@ -17,7 +17,11 @@ from dazi.errors import ConfigError, Conflict, DaziError, GenerationError, NotFo
 from dazi.events import Aborted, Done, End, Event, Failed, Started, Text, Usage, status_of
 from dazi.log import START, Cursor, Draft, Opened, Page, Record
 from dazi.log.memory import MemoryLog
+from dazi.quota import Ask, Verdict
+from dazi.quota.memory import MemoryQuota
 from dazi.service import Gateway, Limits
+from dazi.service.allowance import Allowance
+from dazi.service.turns import Turns
 from dazi.upstream import Finish, Prompt, Sink, Upstream
 from dazi.upstream.custom import Yielded, from_generator
 
@@ -609,7 +613,7 @@ async def test_a_cancelled_wait_leaves_no_reader(gateway: Gateway, puppet: Puppe
     waiting.cancel()
     with suppress(asyncio.CancelledError):
         await waiting
-    assert not gateway._readers
+    assert not gateway._attention._readers
     play.finish()
 
 
@@ -758,17 +762,19 @@ async def test_a_start_in_a_goodbye_that_does_not_wait_is_refused_and_runs_nothi
 
 
 async def test_a_start_that_waits_for_admission_as_the_goodbye_comes_creates_nothing(puppet: Puppet) -> None:
-    class Porter:
+    class Porter(MemoryQuota):
         def __init__(self) -> None:
+            super().__init__()
             self.asked = asyncio.Event()
             self.opens = asyncio.Event()
 
-        async def admit(self, _owner: str) -> None:
+        async def ask(self, ask: Ask) -> Verdict:
             self.asked.set()
             await self.opens.wait()
+            return await super().ask(ask)
 
     log, porter = MemoryLog(), Porter()
-    gateway = Gateway(log, {"m": puppet}, admission=porter)
+    gateway = Gateway(log, {"m": puppet}, turns=Turns(Allowance(running={"total": 1}), porter, lease=10))
     starting = asyncio.create_task(gateway.start("me", PROMPT))
     await porter.asked.wait()
     await asyncio.wait_for(gateway.close(drain=60), 5)

@@ -155,7 +155,7 @@ async def test_polls_one_after_another_tell_everything_once(served: Served, pupp
 async def test_a_poll_waits_until_something_comes(served: Served, puppet: Puppet) -> None:
     generation, play = await playing(served, puppet)
     waiting = asyncio.create_task(poll(served, generation, after="1-1", wait=25))
-    await until(lambda: served.app.gateway._readers)
+    await until(lambda: served.app.gateway._attention._readers)
     assert not waiting.done()
     play.say("a")
     assert [event["text"] for event in (await waiting)["events"]] == ["a"]
@@ -522,6 +522,21 @@ def over(**limits: int) -> Provoke:
     return provoke
 
 
+def limited(starts: int, **limits: int) -> Provoke:
+    """Start so often, one after another's end or not, until settings of these values refuse it."""
+
+    async def provoke(serve: Serve, puppet: Puppet, _: pytest.MonkeyPatch) -> httpx.Response:
+        served = await serve({"m": puppet}, settings=Settings(**limits))  # type: ignore[arg-type]  # some of its fields
+        for _started in range(starts):
+            await begin(served)
+        if "tokens_per_day" in limits:
+            (await puppet.play()).finish(usage=Usage(1, 1, 2))
+            await until(lambda: served.app.gateway.running == 0)
+        return await served.client.post("/v1/generations", json=HELLO)
+
+    return provoke
+
+
 async def full(serve: Serve, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
     served = await serve({"m": puppet})
     await begin(served)
@@ -569,12 +584,16 @@ PROVOCATIONS: dict[str, Provoke] = {
     "too_many_generations": too_many,
     "log_full": full,
     "owner_limit": over(owner_characters=2),
+    "too_many_running": limited(1, running_per_owner=1),
+    "queue_full": limited(2, running_total=1, queue=1),
+    "too_many_starts": limited(1, starts_per_minute=1),
+    "tokens_used_up": limited(1, tokens_per_day=2),
     "memory_limit": over(total_characters=2),
     "admin_closed": no_admin_key,
 }
 # A backend's own, the probes' and WeChat's: shown where those are tested.
 ELSEWHERE = {
-    "too_many_starts",
+    "issuer_unavailable",
     "not_possible",
     "too_many_probes",
     "session_expired",
@@ -608,6 +627,7 @@ async def test_a_refusal_has_its_code_status_value_and_remedy(
     assert (error["code"], error["status"], response.status_code) == (code, documented()[code], documented()[code])
     assert response.headers["content-type"] == "application/json"
     assert error["message"].endswith(".")
+    assert ("ratelimit" in response.headers) == (response.status_code == 429 and code != "owner_limit")
     assert error["remedy"].endswith((".", "?"))
     assert error["retryable"] == (response.status_code in {429, 503})
     assert error.keys() <= {"code", "message", "remedy", "status", "retryable", "param", "retry_after"}

@@ -113,7 +113,7 @@ async def test_a_disconnect_is_noticed_and_aborts_nothing(serve_by: ServeBy, pup
     await line.frame()
     await line.close()
     await readers_gone(served)
-    assert not served.app.gateway._readers
+    assert not served.app.gateway._attention._readers
     play.say("alone")
     play.finish()
     again = await attach(served.port, line.headers["dazi-generation"])

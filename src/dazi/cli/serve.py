@@ -130,6 +130,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_level="warning",
                 server_header=False,
+                # Whom to believe about addresses is `trusted_proxies`' to say; uvicorn believes this machine.
+                proxy_headers=False,
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=_LAST_BYTES,
             )

@@ -31,6 +31,7 @@ from dazi.events import (
     Event,
     Failed,
     Problem,
+    Queued,
     Reasoning,
     Reconnect,
     Retract,
@@ -160,7 +161,7 @@ class _Models(Struct, frozen=True):
     data: tuple[_Model, ...]
 
 
-_KINDS = (Started, Text, Reasoning, ToolCall, Retract, Snapshot, Done, Failed, Aborted, Reconnect, Problem)
+_KINDS = (Started, Text, Reasoning, ToolCall, Retract, Queued, Snapshot, Done, Failed, Aborted, Reconnect, Problem)
 _TYPES = frozenset(str(kind.__struct_config__.tag) for kind in _KINDS)
 _frame: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 _typed = msgspec.json.Decoder(_Typed)

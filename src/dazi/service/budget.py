@@ -8,22 +8,15 @@ was, and a cut answer never looks finished; a start that could not say anything 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Protocol
 
 from dazi.errors import GenerationError, Unavailable
 
 # Characters that a generation reserves at a time: enough for most answers, and little beside what a process may hold.
 _BLOCK = 16_384
+# Characters that a token has at most, nearly always.
+_CHARACTERS_A_TOKEN = 4
 # Seconds after which a refused client may ask again; answers take about as long.
 _RETRY = 5
-
-
-class Admission(Protocol):
-    """Who may start: asked before anything is made of a start, and not for one that is sent again."""
-
-    async def admit(self, owner: str) -> None:
-        """Let a start of this owner's in. Raises `RequestError`."""
-        ...
 
 
 class Budget:
@@ -87,33 +80,42 @@ class Share:
         budget: of the process.
         owner: whose generation it is.
         limit: characters that it may say.
+        tokens: that it may say, as `estimate` counts them; 0 for no limit.
     """
 
-    __slots__ = ("_budget", "_limit", "_owner", "_refusal", "_reserved")
+    __slots__ = ("_budget", "_limit", "_owner", "_refusal", "_reserved", "_tokens")
 
-    def __init__(self, budget: Budget, owner: str, *, limit: int) -> None:
+    def __init__(self, budget: Budget, owner: str, *, limit: int, tokens: int = 0) -> None:
         self._budget = budget
         self._owner = owner
         self._limit = limit
+        self._tokens = tokens
         self._reserved = 0
         # Why it may say nothing more: remembered, since room that others leave later does not make a cut answer whole.
         self._refusal: GenerationError | None = None
 
-    def grow(self) -> int:
-        """Reserve another block; returns its characters. Raises `GenerationError`."""
+    def grow(self, pieces: int) -> int:
+        """Reserve another block, after so many pieces; returns its characters. Raises `GenerationError`."""
         try:
-            return self._grow()
+            return self._grow(pieces)
         except GenerationError as error:
             self._refusal = error
             raise
 
-    def _grow(self) -> int:
+    def _grow(self, pieces: int) -> int:
         if self._refusal is not None:
             raise self._refusal
         if (left := self._limit - self._reserved) <= 0:
             raise GenerationError(
                 "too_long", f"The answer is longer than this gateway's limit of {self._limit} characters."
             )
+        if self._tokens:
+            # A token has a character at least, so that one comes here again before the last of them.
+            left = min(left, self._tokens - estimate(pieces, self._reserved))
+            if left <= 0:
+                raise GenerationError(
+                    "token_limit", f"The answer is longer than this gateway's limit of {self._tokens} tokens."
+                )
         granted = self._budget.reserve(self._owner, min(_BLOCK, left))
         self._reserved += granted
         return granted
@@ -122,3 +124,8 @@ class Share:
         """Give back everything."""
         self._budget.release(self._owner, self._reserved)
         self._limit = self._reserved = 0
+
+
+def estimate(pieces: int, characters: int) -> int:
+    """Guess how many tokens were said at least: upstreams send one in a piece, or several; few have more than four characters."""
+    return max(pieces, characters // _CHARACTERS_A_TOKEN)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from dazi.errors import Closed, ConfigError, StoreUnavailable, Unknown
+from dazi.errors import Closed, ConfigError, StoreUnavailable, TooMany, Unknown
 from dazi.events import Aborted, Answer, Started
 from dazi.log import (
     START,
@@ -27,14 +26,17 @@ from dazi.log import (
     Shelf,
     Summary,
 )
+from dazi.quota import Marks
 from dazi.service import refusals
+from dazi.service.attention import Attention
 from dazi.service.batch import Batches
-from dazi.service.budget import Admission, Budget
+from dazi.service.budget import Budget
 from dazi.service.keeper import Keeper
 from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.telemetry import SILENT, Presence, Telemetry
+from dazi.service.turns import Turn, Turns
 from dazi.service.views import fold
-from dazi.upstream import Lifecycle, Prompt, Upstream
+from dazi.upstream import NOBODY, Lifecycle, Prompt, Upstream
 
 # Seconds that cancelled upstreams get to let go of what they hold; one that swallows its cancellation is left behind.
 _RELEASE = 5.0
@@ -50,7 +52,8 @@ class Gateway:
         models: the upstream behind each model name, the default first.
         limits: see `Limits`.
         telemetry: who is told what runs here.
-        admission: who may start how often.
+        turns: who may start when; by default everybody at once.
+        marks: where the nodes that share a log tell each other of readers.
     """
 
     def __init__(
@@ -60,7 +63,8 @@ class Gateway:
         *,
         limits: Limits | None = None,
         telemetry: Telemetry = SILENT,
-        admission: Admission | None = None,
+        turns: Turns | None = None,
+        marks: Marks | None = None,
     ) -> None:
         if not models:
             raise ConfigError("A gateway needs at least one model. Give it one, for instance {'demo': DemoUpstream()}.")
@@ -68,7 +72,7 @@ class Gateway:
         self._models = dict(models)
         self._limits = limits or Limits()
         self._telemetry = telemetry
-        self._admission = admission
+        self._turns = turns or Turns()
         self._running: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         patience, window = self._limits.patience, self._limits.window
@@ -79,8 +83,7 @@ class Gateway:
         self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
         # One for each log that is being made now: a generation that will run in a moment.
         self._starts: set[asyncio.Future[None]] = set()
-        # How many read each generation now.
-        self._readers: Counter[str] = Counter()
+        self._attention = Attention(self._running, marks, unread=self._limits.unread, has_line=self._turns.has_line)
         self._farewells: list[Callable[[], None]] = []
         self._is_open = False
         self._closing = False
@@ -119,17 +122,18 @@ class Gateway:
     def present(self) -> list[Presence]:
         """Tell what runs here now."""
         return [
-            Presence(runner.beginning, runner.position - 1, self._readers[generation])
+            Presence(runner.beginning, runner.position - 1, self._attention.readers(generation))
             for generation, runner in self._running.items()
         ]
 
     async def open(self) -> None:
         """Make the log and every upstream ready. Raises `ConfigError` if one cannot be."""
-        for part in (self._log, *self._models.values(), self._admission):
+        for part in (self._log, *self._models.values()):
             if isinstance(part, Lifecycle):
                 await part.open()
         if self._keeper is not None:
             self._keeper.open()
+        self._attention.open()
         self._is_open = True
 
     async def close(self, *, drain: float = 0) -> None:
@@ -153,7 +157,9 @@ class Gateway:
             await asyncio.wait(self._tasks.values(), timeout=_RELEASE)
         if self._keeper is not None:
             await self._keeper.close()
-        for part in (self._admission, *self._models.values(), self._log):
+        await self._attention.close()
+        await self._turns.close()
+        for part in (*self._models.values(), self._log):
             if isinstance(part, Lifecycle):
                 await part.close()
 
@@ -189,35 +195,38 @@ class Gateway:
     async def start(self, owner: str, prompt: Prompt, *, key: str | None = None, fingerprint: str = "") -> Opened:
         """Start a generation, or find the one that (owner, key) already stands for.
 
-        Args:
-            owner: whom it will belong to.
-            prompt: what to answer.
-            key: the idempotency key.
-            fingerprint: of the request; another one under the same key is a `Conflict`.
-
-        Raises `NotFound` (unknown model), `Conflict`, `Unavailable`.
+        Raises `NotFound` (unknown model), `Conflict` (`fingerprint`, the request's, is another than under this key), `TooMany`,
+        `Unavailable`.
         """
         if key is not None:
             with suppress(Unknown):
                 return refusals.same_request(await self._find(owner, key), fingerprint)
-        if (upstream := self._models.get(prompt.model)) is None:
+        if prompt.model not in self._models:
             raise refusals.unknown_model(prompt.model, self._models)
         self._check_room()
         self._budget.check(owner)
-        if self._admission is not None:
-            await self._admission.admit(owner)
-            self._check_future()
-        started = Started(generation=secrets.token_hex(16), model=prompt.model, created=int(time.time()))
-        draft = Draft(owner, started, key=key, fingerprint=fingerprint)
+        try:
+            async with self._turns.enter(owner, prompt.asker) as turn:
+                self._check_future()
+                draft = Draft(owner, _started(prompt.model), key=key, fingerprint=fingerprint)
+                return await self._begin(draft, prompt, turn)
+        except TooMany:
+            # Sent twice at almost the same time, it may be what holds the place itself.
+            if key is not None:
+                with suppress(Unknown):
+                    return refusals.same_request(await self._find(owner, key), fingerprint)
+            raise
+
+    async def _begin(self, draft: Draft, prompt: Prompt, turn: Turn) -> Opened:
         opened = await self._create(draft)
         if not opened.created:
-            return refusals.same_request(opened, fingerprint)
+            return refusals.same_request(opened, draft.fingerprint)
         if self._closing and not self._is_draining:
             # The goodbye came meanwhile, and has not waited.
             await self._end_lost(opened.generation)
             raise refusals.shutting_down()
         runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
-        self._launch(runner, upstream, prompt)
+        self._launch(runner, prompt, turn)
         return opened
 
     async def read(self, owner: str, generation: str, after: Cursor = START) -> Page:
@@ -226,6 +235,8 @@ class Gateway:
             page = await self._read(owner, generation, after)
         if page.owner != owner:
             raise refusals.not_found(generation)
+        if not page.ended:
+            self._attention.saw(generation)
         return page
 
     async def _read(self, owner: str, generation: str, after: Cursor) -> Page:
@@ -263,15 +274,7 @@ class Gateway:
         """
         with refusals.told():
             stop = self._log.observe(generation, observer)
-        self._readers[generation] += 1
-
-        def leave() -> None:
-            stop()
-            self._readers[generation] -= 1
-            if not self._readers[generation]:
-                del self._readers[generation]
-
-        return leave
+        return self._attention.came(generation, stop)
 
     async def ended(self, owner: str, generation: str) -> None:
         """Wait until the generation has its terminal event. Raises `NotFound`, `Unavailable` (it will not be heard here)."""
@@ -283,13 +286,7 @@ class Gateway:
 
     def abandon(self, generation: str, *, grace: float) -> None:
         """Abort the generation in `grace` seconds, unless it has ended or somebody reads it then."""
-        if generation in self._running:
-            asyncio.get_running_loop().call_later(grace, self._abort_unread, generation)
-
-    def _abort_unread(self, generation: str) -> None:
-        run = self._running.get(generation)
-        if run is not None and not self._readers[generation]:
-            run.abort()
+        self._attention.abandon(generation, grace=grace)
 
     async def answer(self, owner: str, generation: str) -> tuple[Answer, Cursor]:
         """Fold the log: the answer as it stands, and how far that is. Raises `NotFound`."""
@@ -329,10 +326,8 @@ class Gateway:
         try:
             opened = await self._find(owner, key)
         except Unknown:
-            if self._admission is not None:
-                await self._admission.admit(owner)  # its log is kept as long as any
-            tombstone = Started(generation=secrets.token_hex(16), model="", created=int(time.time()))
-            opened = await self._create(Draft(owner, tombstone, key=key))
+            async with self._turns.enter(owner, NOBODY):  # it counts: its log is kept as long as any
+                opened = await self._create(Draft(owner, _started(""), key=key))
         return opened.generation, await self.abort(owner, opened.generation)
 
     async def erase(self, owner: str) -> int:
@@ -386,15 +381,20 @@ class Gateway:
         if (running := len(self._running) + len(self._starts)) >= self._limits.running:
             raise refusals.too_many(running)
 
-    def _launch(self, runner: Runner, upstream: Upstream, prompt: Prompt) -> None:
+    def _launch(self, runner: Runner, prompt: Prompt, turn: Turn) -> None:
         """Let it run, in a task that this gateway owns."""
         generation = runner.generation
         self._running[generation] = runner
-        self._tasks[generation] = task = runner.start(upstream, prompt)
+        self._tasks[generation] = task = runner.start(self._models[prompt.model], prompt, turn)
         self._telemetry.began(runner.beginning)
 
         def forget(_: asyncio.Task[None]) -> None:
             del self._running[generation], self._tasks[generation]
+            self._attention.forget(generation)
             self._telemetry.ended(runner.story())
 
         task.add_done_callback(forget)
+
+
+def _started(model: str) -> Started:
+    return Started(generation=secrets.token_hex(16), model=model, created=int(time.time()))

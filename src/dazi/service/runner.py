@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dazi.errors import Closed, DaziError, GenerationError, LogError, OutOfOrder, StoreUnavailable, Unknown
-from dazi.events import Aborted, Done, End, Failed, Usage, status_of
+from dazi.events import Aborted, Done, End, Failed, Queued, Usage, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches
-from dazi.service.budget import Budget, Share
+from dazi.service.budget import Budget, Share, estimate
 from dazi.service.telemetry import Beginning, Story
+from dazi.service.turns import Turn
 from dazi.service.writer import Writer, valid
 from dazi.upstream import Prompt, Upstream
 
@@ -30,6 +31,7 @@ LOST = Failed("producer_lost", "The server that wrote this answer was stopped.",
 # Tokens of one answer that are believed: a thousand times what any model can say.
 _MOST_TOKENS = 10**9
 _PACKAGE = Path(__file__).parent.parent
+ABANDONED = Failed("abandoned", "Nobody read this answer for a while, so it was stopped.", retryable=True)
 _STORE_LOST = Failed("store_lost", "The answer could not be stored any more.", retryable=True)
 
 
@@ -38,8 +40,9 @@ class Limits:
     """What one generation, and all of this process together, may take.
 
     `characters`: text, reasoning and tool arguments of one generation; `owner_characters` of all that run for one owner (0: no
-    limit of their own), `total_characters` of all that run. `seconds`: its length. `running`: generations
-    at once. `window`: seconds for which pieces are gathered where storing takes time. `patience`: seconds for which
+    limit of their own), `total_characters` of all that run. `seconds`: its length, from its turn on. `tokens`: that it may say, as
+    they are estimated (0: no limit). `running`: generations at once. `unread`: seconds after which one that nobody reads is stopped (None:
+    it is kept). `window`: seconds for which pieces are gathered where storing takes time. `patience`: seconds for which
     a store that cannot be reached is tried until the generation is given up.
     """
 
@@ -47,6 +50,8 @@ class Limits:
     owner_characters: int = 0
     total_characters: int = 256 * 1024 * 1024
     seconds: float = 3600
+    tokens: int = 0
+    unread: float | None = None
     running: int = 10_000
     window: float = 0.01
     patience: float = 30
@@ -73,7 +78,7 @@ class Runner:
         self._log = log
         self._limits = limits
         self._batch = None if batches is None else Batch(batches, draft, opened, self._refused)
-        self._share = Share(budget, draft.owner, limit=limits.characters)
+        self._share = Share(budget, draft.owner, limit=limits.characters, tokens=limits.tokens)
         self._writer = Writer(self._sink(), opened.generation, opened.epoch, share=self._share)
         self._unwatch: Callable[[], None] = lambda: None
         # For lines of the log.
@@ -89,8 +94,11 @@ class Runner:
         # Set once the end is being told: a cancellation would only cut that short.
         self._is_ending = False
 
-    def start(self, upstream: Upstream, prompt: Prompt) -> asyncio.Task[None]:
-        """Run in a task of its own, which is cancelled when somebody else ends the log."""
+    def start(self, upstream: Upstream, prompt: Prompt, turn: Turn) -> asyncio.Task[None]:
+        """Run in a task of its own, once its turn comes, which is given back; cancelled when somebody else ends the log."""
+        turn.is_taken = True
+        self._turn = turn
+        self._asked = _length(prompt) if turn.counts_tokens else 0
         self._task = asyncio.create_task(self._run(upstream, prompt), name=f"dazi generation {self.generation}")
         # Watched from here, not from inside the task: an abort may come before the task's first step.
         self._unwatch = self._log.observe(self.generation, self._watch)
@@ -106,6 +114,11 @@ class Runner:
         """The last position written, at least."""
         return self._writer.position
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its turn has not come yet."""
+        return self._turn.place > 0
+
     def story(self) -> Story:
         """Tell how it went, once it is over."""
         end = self._last.event if self._last is not None else None
@@ -116,14 +129,14 @@ class Runner:
             code=_code_of(end),
             seconds=time.monotonic() - began,
             first_token=None if first is None else first - began,
-            pieces=self._writer.position - 1,
+            pieces=self._writer.pieces,
             characters=self._writer.n,
             usage=getattr(end, "usage", None),
         )
 
-    def abort(self) -> None:
-        """Let the task itself end the log as aborted."""
-        self._end = Aborted()
+    def abort(self, end: End | None = None) -> None:
+        """Let the task itself end the log, as aborted unless another end is given."""
+        self._end = end or Aborted()
         self._task.cancel()
 
     @property
@@ -143,6 +156,7 @@ class Runner:
     def _stop(self, end: End | None) -> None:
         self._end = end
         self._is_refused = True
+        self._leave()
         if self._batch is not None:
             self._batch.close()
         if not self._is_ending:
@@ -159,7 +173,7 @@ class Runner:
         if record.event.ends:
             self._last = record
             self.yield_to_others()
-        elif self._first_token is None:
+        elif self._first_token is None and not isinstance(record.event, Queued):
             self._first_token = time.monotonic()
 
     def _refused(self, error: LogError) -> None:
@@ -179,7 +193,10 @@ class Runner:
             self._unwatch()
             self._unwatch = lambda: None  # which held this runner, as this runner held it
             self._is_ending = True
+            self._leave()
             try:
+                # First: who hears the end may ask again at once.
+                await self._turn.left()
                 await self._tell_end()
             finally:
                 self._share.release()
@@ -193,9 +210,23 @@ class Runner:
         except StoreUnavailable:
             return False
 
+    def _leave(self) -> None:
+        """Give its turn back, and tell what it has used; nothing where it never came."""
+        self._turn.leave(tokens=0 if self._turn.place else self._tokens())
+
+    def _tokens(self) -> int:
+        """Tell how many tokens were used, as the upstream counted or else as they can be guessed."""
+        usage: Usage | None = getattr(self._end, "usage", None)
+        if usage is not None:
+            return usage.total_tokens or usage.prompt_tokens + usage.completion_tokens
+        return estimate(0, self._asked) + estimate(self._writer.pieces, self._writer.characters)
+
     async def _answer(self, upstream: Upstream, prompt: Prompt) -> End | None:
         deadline = asyncio.timeout(self._limits.seconds)
         try:
+            if not await self._turn_comes():
+                sentence = f"The answer waited {self._turn.patience:g} seconds for its turn, in vain."
+                return Failed("queue_timeout", sentence, retryable=True)
             async with deadline:
                 finish = await upstream.generate(prompt, self._writer)
             self._writer.flush()
@@ -214,6 +245,21 @@ class Runner:
             _report(error, self._named)
             return Failed("internal", "The upstream failed in a way the gateway does not know.", retryable=True)
         return Done(valid(finish.reason), usage=_sane(finish.usage))
+
+    async def _turn_comes(self) -> bool:
+        """Wait for its turn, telling its place meanwhile, as long as one may wait."""
+        turn = self._turn
+        if not turn.place:
+            return True
+        try:
+            async with asyncio.timeout(turn.patience):
+                self._writer.queued(turn.place)
+                while await turn.moved():
+                    self._writer.queued(turn.place)
+        except TimeoutError:
+            return False
+        self._writer.queued(0)
+        return True
 
     async def _tell_end(self) -> None:
         """End the log, after everything that was said, unless another has."""
@@ -238,6 +284,14 @@ def _sane(usage: Usage | None) -> Usage | None:
         return None
     counts = {name: value for name in usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
     return Usage(**{name: min(max(value, 0), _MOST_TOKENS) for name, value in counts.items()})
+
+
+def _length(prompt: Prompt) -> int:
+    """Count the characters of a prompt's texts."""
+    contents = [message.get("content") for message in prompt.messages]
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    texts = [*contents, *(part.get("text") for part in parts)]
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _code_of(event: object) -> str:

@@ -72,6 +72,18 @@ class Telemetry(Protocol):
         """Hear how long a durable log took to store so many pieces."""
         ...
 
+    def refused(self, limit: str) -> None:
+        """Hear of a start that a limit refused, by its name."""
+        ...
+
+    def queued(self) -> None:
+        """Hear of one that waits for its turn."""
+        ...
+
+    def called(self, seconds: float, outcome: str) -> None:
+        """Hear how long one waited, and what came of it: its `turn`, or it is `gone`."""
+        ...
+
 
 class Chorus:
     """Tells several."""
@@ -93,6 +105,21 @@ class Chorus:
         """Tell how long storing took."""
         for member in self._members:
             member.stored(seconds, pieces)
+
+    def refused(self, limit: str) -> None:
+        """Tell of a start that a limit refused."""
+        for member in self._members:
+            member.refused(limit)
+
+    def queued(self) -> None:
+        """Tell of one that waits."""
+        for member in self._members:
+            member.queued()
+
+    def called(self, seconds: float, outcome: str) -> None:
+        """Tell how long one waited."""
+        for member in self._members:
+            member.called(seconds, outcome)
 
 
 SILENT = Chorus()

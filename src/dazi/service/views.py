@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dazi.events import Answer, Event, Snapshot
+from dazi.events import Answer, Event, Queued, Snapshot
 from dazi.log import START, Cursor, Page, Record
 
 Part = tuple[Cursor, Event | Snapshot]
@@ -41,6 +41,11 @@ def replace_view(page: Page, after: Cursor, *, insists: bool = False) -> Iterato
     last = _place(said[-1])
     if after == START:
         yield _part(said[0])
+    if isinstance(said[-1].event, Queued):
+        # Nothing is said before its turn comes.
+        yield from [_part(said[-1])] if after != last else ()
+        yield from (_part(record) for record in end)
+        return
     # Nothing said is nothing to show, but a reader from elsewhere has to be told even that.
     whole = [] if len(said) == 1 and after in {START, last} else [(last, fold(said).snapshot())]
     if after != last:

@@ -7,7 +7,7 @@ reader that keeps up, before the call returns: there is no task on the way of a 
 
 from __future__ import annotations
 
-from dazi.events import Piece, Reasoning, Retract, Text, ToolCall, utf16_length
+from dazi.events import Piece, Queued, Reasoning, Retract, Text, ToolCall, utf16_length
 from dazi.log import AppendsNow
 from dazi.service.budget import Share
 
@@ -77,6 +77,10 @@ class Writer:
         # Characters that may be said before another block of the share is needed.
         self._room = 0
         self._position = 1
+        # How often the place in the line was told: no piece of the answer.
+        self._places = 0
+        # Characters said, at most: all of a block count when it is begun.
+        self._granted = 0
         self._n = 0
         self._reasoning_n = 0
         self._text = _Joiner()
@@ -87,6 +91,16 @@ class Writer:
     def position(self) -> int:
         """The last position written."""
         return self._position
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of the answer were said."""
+        return self._position - 1 - self._places
+
+    @property
+    def characters(self) -> int:
+        """How many characters were said, in text, reasoning and tool arguments."""
+        return self._granted - max(self._room, 0)
 
     @property
     def n(self) -> int:
@@ -113,6 +127,11 @@ class Writer:
         if whole or call_id or name:
             piece = ToolCall(index, call_id=call_id and valid(call_id), name=name and valid(name), arguments=whole)
             self._store(piece, len(whole) + max(1, len(call_id or "") + len(name or "")))
+
+    def queued(self, place: int) -> None:
+        """Tell the place in the line."""
+        self._places += 1
+        self._store(Queued(place), 0)
 
     def retract(self, text: str, *, reason: str) -> None:
         """Put another text in the place of the whole answer so far."""
@@ -153,4 +172,6 @@ class Writer:
 
     def _check_room(self) -> None:
         while self._room < 0:
-            self._room += self._share.grow()
+            block = self._share.grow(self.pieces)
+            self._granted += block
+            self._room += block

@@ -21,11 +21,17 @@ from dazi.events import Usage
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: the `owner` of the generation, and the user's `appid` and `openid` where a mini program's session says them."""
+    """Who asks: the `owner` of the generation, and the user's `appid` and `openid` where a mini program's session says them.
+
+    `key` is what they came in by (an API key, a mini program, a client of the company's own), and `ip` where from; both "" where
+    that is not known.
+    """
 
     owner: str
     appid: str = field(default="", repr=False)
     openid: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    ip: str = field(default="", repr=False)
 
 
 NOBODY = Asker("")

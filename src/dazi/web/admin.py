@@ -95,6 +95,15 @@ class Ledger:
     def stored(self, seconds: float, pieces: int) -> None:
         """Nothing to note."""
 
+    def refused(self, limit: str) -> None:
+        """Nothing to note."""
+
+    def queued(self) -> None:
+        """Nothing to note."""
+
+    def called(self, seconds: float, outcome: str) -> None:
+        """Nothing to note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Books:

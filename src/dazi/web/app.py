@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from inspect import isroutine
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
@@ -18,8 +20,12 @@ from dazi.log import Log
 from dazi.log.fallback import Durable, beside_memory
 from dazi.log.memory import MEMORY, MemoryLog
 from dazi.log.sqlite import SqliteLog
+from dazi.quota.memory import MemoryQuota
+from dazi.quota.sqlite import SqliteQuota
 from dazi.service import Gateway, Limits
+from dazi.service.allowance import Allowance
 from dazi.service.telemetry import Chorus, Telemetry
+from dazi.service.turns import Turns
 from dazi.settings import Settings
 from dazi.upstream import Upstream
 from dazi.upstream.build import build
@@ -28,12 +34,13 @@ from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
 from dazi.web import chat
+from dazi.web.addresses import Addresses
 from dazi.web.admin import Admin, AdminKeys, Books, Ledger
 from dazi.web.calls import Desk, Endpoint, no_such_path
 from dazi.web.completions import Completions, tell
 from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
-from dazi.web.limits import StartLimit
+from dazi.web.issuer import Issuer, Trust
 from dazi.web.metrics import Metrics
 from dazi.web.openapi import description
 from dazi.web.operations import Operations
@@ -43,7 +50,11 @@ from dazi.web.sessions import Sessions
 from dazi.web.tokens import Tokens
 from dazi.web.turnstile import Turnstile
 from dazi.web.upstreams import Watch
+from dazi.web.visitors import OwnerHook, Visitors
 from dazi.wechat import WeChat
+
+if TYPE_CHECKING:
+    from dazi.quota.redis import RedisQuota
 
 # The body of a start: ten thousand long messages, or a few photographs as base64.
 MAX_BODY = 8 * 1024 * 1024
@@ -56,19 +67,21 @@ _LEASE_OF_PROMISE = 0.8
 class App:
     """The gateway as an ASGI app. `gateway` is what it serves; `gateway.close()` says goodbye to its readers."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, books: Books) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings, books: Books, *, owner: OwnerHook | None = None) -> None:
         self.gateway = gateway
         metrics = books.metrics
         readers = Readers(metrics)
         gateway.on_closing(readers.goodbye)
-        is_guarded = configuration.is_guarded(settings)
+        is_guarded = configuration.is_guarded(settings) or owner is not None
         hosts = settings.hosts or (("*",) if is_guarded else ())
         doors = Doors(hosts=hosts, origins=settings.origins)
         tokens = Tokens(settings.session_secrets, seconds=settings.session_ttl)
         self._wechat = _wechat_of(settings)
         sessions = Sessions(self._wechat, tokens, checks_referer=settings.wechat_referer)
         keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
-        desk = Desk(gateway, keys, doors, readers, metrics, Turnstile())
+        self._issuer = _issuer_of(settings)
+        visitors = _visitors_of(settings, keys, self._issuer, owner)
+        desk = Desk(gateway, keys, doors, readers, metrics, Turnstile(), visitors)
         admin_keys = AdminKeys(settings.admin_key, is_guarded=is_guarded)
         admin = Admin(gateway, readers, books, shows_text=settings.admin_shows_text)
         grace = None if settings.grace == "keep" else settings.grace
@@ -79,7 +92,7 @@ class App:
         routes = [
             login,
             *_routes(desk, generations, completions),
-            *_admin_routes(replace(desk, keys=admin_keys), admin),
+            *_admin_routes(replace(desk, keys=admin_keys, visitors=None), admin),
         ]
         self._router = Router(routes, default=_nowhere(desk), redirect_slashes=False)
         # Paths without parameters need no search, and each step of one would live as long as a stream does.
@@ -117,6 +130,8 @@ class App:
         await self.gateway.close()
         if self._wechat is not None:
             await self._wechat.close()
+        if self._issuer is not None:
+            await self._issuer.keys.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -125,6 +140,7 @@ def create_app(
     *,
     settings: Settings | None = None,
     limits: Limits | None = None,
+    owner: OwnerHook | None = None,
 ) -> App:
     """Make the gateway as an ASGI app, to serve or to mount.
 
@@ -133,6 +149,9 @@ def create_app(
             the `Prompt` and yields `str`. By default, what the settings say.
         settings: by default, from the environment and `dazi.toml`.
         limits: see `Limits`.
+        owner: tells whose a request is, for an app that knows its users by itself: a function, `async` or not (then it runs in a
+            thread), that takes Starlette's `Request`, without its body, and returns a name, an `Asker`, or None for nobody;
+            it may raise `Unauthorized` or another `RequestError`.
 
     Raises `ConfigError`.
     """
@@ -141,15 +160,42 @@ def create_app(
     metrics, ledger = Metrics(tuple(upstreams)), Ledger()
     watch = Watch(upstreams, metrics.asked)
     telemetry = Chorus((metrics, ledger, *_traces()))
-    most = settings.starts_per_minute
+    quota = quota_of(settings)
     gateway = Gateway(
         log_of(settings),
         upstreams,
         limits=limits or limits_of(settings),
         telemetry=telemetry,
-        admission=StartLimit(most, log=settings.log) if most else None,
+        turns=Turns(
+            allowance_of(settings), quota, lease=_lease_of(settings), telemetry=telemetry, is_lenient=settings.undurable
+        ),
+        marks=None if isinstance(quota, MemoryQuota) else quota,
     )
-    return App(gateway, settings, Books(metrics, ledger, watch))
+    return App(gateway, settings, Books(metrics, ledger, watch), owner=owner)
+
+
+def _issuer_of(settings: Settings) -> Issuer | None:
+    if not settings.jwt_jwks_url:
+        return None
+    return Issuer(
+        Trust(
+            settings.jwt_jwks_url,
+            settings.jwt_issuer,
+            settings.jwt_audience,
+            algorithms=settings.jwt_algorithms,
+            owner=settings.jwt_owner,
+            key=settings.jwt_client,
+        )
+    )
+
+
+def _visitors_of(settings: Settings, keys: Keys, issuer: Issuer | None, hook: OwnerHook | None) -> Visitors | None:
+    """Make what tells who calls, where that is more than a question of keys."""
+    trusted = Addresses(settings.trusted_proxies)
+    addresses = trusted if settings.running_per_ip or settings.starts_per_minute_ip else None
+    if issuer is None and hook is None and addresses is None:
+        return None
+    return Visitors(keys, hook=hook, issuer=issuer, addresses=addresses)
 
 
 def _wechat_of(settings: Settings) -> WeChat | None:
@@ -175,9 +221,48 @@ def limits_of(settings: Settings) -> Limits:
         characters=settings.max_answer,
         owner_characters=settings.max_owner,
         total_characters=settings.max_total,
+        seconds=settings.max_seconds,
+        tokens=settings.max_tokens,
+        unread=None if settings.unread == "keep" else settings.unread,
         window=settings.window,
         patience=settings.patience,
     )
+
+
+def allowance_of(settings: Settings) -> Allowance:
+    """Make what the settings allow whom."""
+    return Allowance(
+        running={
+            "owner": settings.running_per_owner,
+            "key": settings.running_per_key,
+            "ip": settings.running_per_ip,
+            "total": settings.running_total,
+        },
+        starts={
+            "owner": settings.starts_per_minute,
+            "key": settings.starts_per_minute_key,
+            "ip": settings.starts_per_minute_ip,
+            "total": settings.starts_per_minute_total,
+        },
+        tokens={"owner": settings.tokens_per_day, "key": settings.tokens_per_day_key},
+        line=settings.queue,
+        line_of_owner=settings.queue_per_owner,
+        patience=settings.queue_seconds,
+        zone=configuration.zone_of(settings),
+    )
+
+
+def quota_of(settings: Settings) -> MemoryQuota | SqliteQuota | RedisQuota:
+    """Make the counts, shared by all who share the log that the settings name."""
+    if settings.log == "memory://":
+        return MemoryQuota(lease=math.inf)
+    if settings.log.startswith("sqlite:"):
+        path = Path(settings.log.removeprefix("sqlite:///"))
+        return SqliteQuota(path.with_name(f"{path.name}.quota"), lease=_lease_of(settings))
+    from dazi.log.redis.store import Store  # noqa: PLC0415  # its client is an extra
+    from dazi.quota.redis import RedisQuota  # noqa: PLC0415  # as above
+
+    return RedisQuota(Store.from_url(settings.log), lease=_lease_of(settings))
 
 
 def log_of(settings: Settings) -> Log:
@@ -189,7 +274,7 @@ def log_of(settings: Settings) -> Log:
 
 
 def _durable(settings: Settings) -> Durable:
-    lease = settings.lease * _LEASE_OF_PROMISE
+    lease = _lease_of(settings)
     if settings.log.startswith("sqlite:"):
         path = settings.log.removeprefix("sqlite:///")
         return SqliteLog(path, ttl=settings.ttl, lease=lease, fsync=settings.fsync, max_bytes=settings.capacity)
@@ -198,6 +283,10 @@ def _durable(settings: Settings) -> Durable:
     except ImportError as error:
         raise ConfigError(f"log='redis://…' needs {error.name}: pip install 'dazi[redis]'.") from None
     return RedisLog.from_url(settings.log, ttl=settings.ttl, lease=lease, max_bytes=settings.capacity)
+
+
+def _lease_of(settings: Settings) -> float:
+    return settings.lease * _LEASE_OF_PROMISE
 
 
 def _upstream(model: Upstream | Answerer) -> Upstream:

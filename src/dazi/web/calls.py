@@ -28,6 +28,7 @@ from dazi.web.options import wants_inband, wants_json
 from dazi.web.readers import Readers
 from dazi.web.replace import reader_of
 from dazi.web.turnstile import Turnstile
+from dazi.web.visitors import Visitors
 
 logger = logging.getLogger("dazi.web")
 
@@ -94,6 +95,8 @@ class Desk:
     readers: Readers
     metrics: Metrics
     turnstile: Turnstile
+    # Who calls, where that is more than a question of keys.
+    visitors: Visitors | None = None
 
 
 def json_reply(status: int, value: object, headers: RawHeaders | None = None, *, encoding: Encoding = "ascii") -> Reply:
@@ -178,8 +181,12 @@ class Endpoint:
                 code="method_not_allowed",
                 status=405,
             )
-        asker = NOBODY if self._is_open else self._desk.keys.asker_of(headers)
+        asker = NOBODY if self._is_open else await self._asker_of(scope, headers)
         return await handler(Call(scope, headers, query, receive, asker))
+
+    async def _asker_of(self, scope: Scope, headers: Headers) -> Asker:
+        visitors = self._desk.visitors
+        return self._desk.keys.asker_of(headers) if visitors is None else await visitors.asker_of(scope, headers)
 
     def _refusal(self, error: RequestError, headers: Headers, query: QueryParams) -> Reply:
         reply = self._tell(error) if self._tell else _problem_reply(error, headers, query)
@@ -200,9 +207,10 @@ async def no_such_path(call: Call) -> Reply:
 
 def _quota(error: TooMany) -> RawHeaders:
     """Tell a quota as draft-ietf-httpapi-ratelimit-headers-10 does."""
+    span = ';qu="concurrent-requests"' if error.window is None else f";w={error.window}"
     return [
-        (b"ratelimit-policy", f'"starts";q={error.quota};w={error.window}'.encode()),
-        (b"ratelimit", f'"starts";r=0;t={error.retry_after}'.encode()),
+        (b"ratelimit-policy", f'"{error.param}";q={error.quota}{span}'.encode()),
+        (b"ratelimit", f'"{error.param}";r=0;t={error.retry_after}'.encode()),
     ]
 
 

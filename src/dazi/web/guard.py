@@ -62,7 +62,8 @@ class Keys:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._asker_of_key(key.strip())
-        return Asker(self._owner_of_cookie(headers.get("cookie", "")))
+        owner = self._owner_of_cookie(headers.get("cookie", ""))
+        return Asker(owner, key=owner)
 
     def owner_of(self, headers: Headers) -> str:
         """Tell whose generations this request may see. Raises `Unauthorized`."""
@@ -75,11 +76,15 @@ class Keys:
     def _asker_of_key(self, key: str) -> Asker:
         if self._tokens and key.count(".") == 2:
             session = self._tokens.verify(key)
-            return Asker(session.owner, session.appid, session.openid)
+            return Asker(session.owner, session.appid, session.openid, key=f"app:{session.appid}")
         owner = self._owners.get(hashlib.sha256(key.encode()).digest())
         if owner is None:
             raise Unauthorized("This API key is not known.", remedy="Use one of the gateway's DAZI_API_KEYS.")
-        return Asker(owner)
+        return Asker(owner, key=owner)
+
+    def is_session(self, token: str) -> bool:
+        """Whether a token would be a session's of this gateway."""
+        return bool(self._tokens) and Tokens.is_ours(token)
 
     def cookie_for(self, owner: str) -> str:
         """Make a cookie's value, which proves `owner` for `COOKIE_SECONDS` and does not hold the key."""

@@ -105,6 +105,23 @@ class Metrics:
             "dazi_store_seconds", "How long a durable log took to store pieces.", buckets=_COMMIT, registry=registry
         )
 
+        self._refused = Counter(
+            "dazi_starts_refused", "Starts that a limit refused, by its name.", ["limit"], registry=registry
+        )
+        self._waiting = Gauge(
+            "dazi_generations_waiting",
+            "Generations that wait for their turn.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waited = Histogram(
+            "dazi_queue_seconds",
+            "How long generations waited, by what came of it: turn or gone.",
+            ["outcome"],
+            buckets=_LENGTH,
+            registry=registry,
+        )
+
         self._asked = Counter(
             "dazi_upstream_requests",
             "Askings of upstreams, by how they ended, and why this one was asked: first, retry, fallback or continuation.",
@@ -161,6 +178,19 @@ class Metrics:
         self._asked.labels(outcome.upstream, outcome.model, outcome.code, outcome.why).inc()
         if outcome.first_token is not None:
             self._answered.labels(outcome.upstream).observe(outcome.first_token)
+
+    def refused(self, limit: str) -> None:
+        """Count a start that a limit refused."""
+        self._refused.labels(limit).inc()
+
+    def queued(self) -> None:
+        """Count one that waits for its turn."""
+        self._waiting.inc()
+
+    def called(self, seconds: float, outcome: str) -> None:
+        """Count one that waits no more."""
+        self._waiting.dec()
+        self._waited.labels(outcome).observe(seconds)
 
     def stored(self, seconds: float, pieces: int) -> None:  # noqa: ARG002  # as `Telemetry` tells it
         """Count a commit."""

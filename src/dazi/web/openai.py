@@ -11,7 +11,7 @@ import json
 from json.encoder import encode_basestring_ascii
 
 from dazi.errors import RequestError
-from dazi.events import Aborted, Answer, Done, End, Failed, Reasoning, Started, Text, ToolCall, Usage
+from dazi.events import Aborted, Answer, Done, End, Failed, Queued, Reasoning, Started, Text, ToolCall, Usage
 from dazi.log import Cursor, Record
 from dazi.web.frames import Wire
 
@@ -24,6 +24,9 @@ _STATUS = {
     "internal": 500,
     "producer_lost": 503,
     "too_long": 400,
+    "token_limit": 400,
+    "queue_timeout": 429,
+    "abandoned": 503,
     "time_limit": 504,
 }
 _BAD_GATEWAY = 502
@@ -79,6 +82,8 @@ class Chunks:
         match event:
             case Done():
                 return [*self._finish(event), "[DONE]"]
+            case Queued():
+                return []  # the dialect has no word for it; heartbeats go on meanwhile
             case Failed() | Aborted():
                 return [_write(error_body(event))]
             case Started() | Text() | Reasoning() | ToolCall():

@@ -19,6 +19,7 @@ _EVENTS = (
     events.Text,
     events.Reasoning,
     events.ToolCall,
+    events.Queued,
     events.Retract,
     events.Snapshot,
     events.Done,

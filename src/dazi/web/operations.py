@@ -48,7 +48,9 @@ class Operations:
 
 
 def _cookie(call: Call, value: str, seconds: int) -> tuple[bytes, bytes]:
-    secure = "; Secure" if call.scope["scheme"] == "https" else ""
+    # Whoever says that it came by https gets a cookie that works by nothing else: a proxy's word needs no proof here.
+    is_https = "https" in (call.scope["scheme"], call.headers.get("x-forwarded-proto", "").lower())
+    secure = "; Secure" if is_https else ""
     path = call.scope.get("root_path", "") or "/"
     cookie = f"{COOKIE}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
     return b"set-cookie", cookie.encode("latin-1")

@@ -84,6 +84,14 @@ class Tokens:
                 "This session token is not valid.", remedy="Call wx.login, and POST /v1/wechat/sessions with its code."
             ) from None
 
+    @staticmethod
+    def is_ours(token: str) -> bool:
+        """Whether a token says of itself that it is a session's."""
+        try:
+            return jwt.get_unverified_header(token[:_MOST_CHARACTERS]).get("typ") == _TYPE
+        except jwt.PyJWTError:
+            return False
+
     def _claims(self, token: str) -> dict[str, object]:
         if len(token) > _MOST_CHARACTERS:
             raise ValueError

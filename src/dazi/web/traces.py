@@ -54,6 +54,15 @@ class Traces:
     def stored(self, seconds: float, pieces: int) -> None:
         """Nothing: a commit is of many generations."""
 
+    def refused(self, limit: str) -> None:
+        """Nothing to note."""
+
+    def queued(self) -> None:
+        """Nothing to note."""
+
+    def called(self, seconds: float, outcome: str) -> None:
+        """Nothing to note."""
+
 
 def _attributes(story: Story) -> dict[str, str | int | list[str]]:
     attributes: dict[str, str | int | list[str]] = {

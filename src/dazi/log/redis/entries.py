@@ -4,7 +4,8 @@ Laws: neighbouring pieces of text in a batch become one run, which remembers whe
 begin after any of them; what comes of reading is the same events in the same order, in records of about `_COALESCE`
 characters.
 
-An entry's fields: `s` started, `t` a run of text, `r` one of reasoning, `c` a tool call, `x` a retraction, `e` the end.
+An entry's fields: `s` started, `t` a run of text, `r` one of reasoning, `c` a tool call, `x` a retraction, `q` a place in the line, `e` the
+end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import accumulate
 import msgspec
 from msgspec import Raw, Struct
 
-from dazi.events import End, Event, Piece, Reasoning, Retract, Started, Text, ToolCall, utf16_length
+from dazi.events import End, Event, Piece, Queued, Reasoning, Retract, Started, Text, ToolCall, utf16_length
 from dazi.log import Record
 
 # Characters that a read puts into one record; the same as memory's, and for the same reason: a reader whose line breaks
@@ -81,7 +82,7 @@ class _Single(Struct, frozen=True, array_like=True, gc=False):
     """Any other event of a writer, after `previous`."""
 
     previous: int
-    event: Started | ToolCall | Retract
+    event: Started | ToolCall | Retract | Queued
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,7 +92,7 @@ _decode_single = msgspec.msgpack.Decoder(_Single).decode
 _decode_end: Callable[[bytes], End] = msgspec.msgpack.Decoder(End).decode
 
 _RUNS: dict[type, bytes] = {Text: b"t", Reasoning: b"r"}
-_SINGLES: dict[type, bytes] = {Started: b"s", ToolCall: b"c", Retract: b"x"}
+_SINGLES: dict[type, bytes] = {Started: b"s", ToolCall: b"c", Retract: b"x", Queued: b"q"}
 _NAMES: dict[bytes, str] = {field: field.decode() for field in (*_RUNS.values(), *_SINGLES.values())}
 _KINDS: dict[bytes, type[Text | Reasoning]] = {b"t": Text, b"r": Reasoning}
 

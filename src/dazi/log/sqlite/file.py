@@ -225,15 +225,15 @@ def _set_clock(connection: sqlite3.Connection, monotonic: float) -> float:
     everybody whose lease it judges), so among them the difference is constant. Another boot begins it anew: then the store's
     clock goes on where it was last seen, which keeps logs rather too long than too short, and every lease has run out.
     """
-    now, mark, boot = connection.execute("SELECT now, mark, boot FROM clock").fetchone()
-    if boot == _boot() and monotonic >= mark:
+    now, mark, name = connection.execute("SELECT now, mark, boot FROM clock").fetchone()
+    if name == boot() and monotonic >= mark:
         return float(now - mark)
-    connection.execute("UPDATE clock SET mark = ?, boot = ?", (monotonic, _boot()))
+    connection.execute("UPDATE clock SET mark = ?, boot = ?", (monotonic, boot()))
     connection.execute("UPDATE log SET renewed = ?, lease = 0 WHERE ended IS NULL", (monotonic,))
     return float(now - monotonic)
 
 
-def _boot() -> str:
+def boot() -> str:
     """Name this boot of the machine; "" where the system does not tell, and a clock that went back must do."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
