@@ -52,12 +52,13 @@ class Attention:
         self._tasks: set[asyncio.Task[None]] = set()
         # Where nothing is marked, and nothing is stopped, there is nothing to look at.
         self._looks = marks is not None or unread is not None or has_line
+        self._is_begun = False
         self._is_closed = False
 
     def open(self) -> None:
         """Begin; idempotent."""
-        if self._looks:
-            self._looks = False
+        if self._looks and not self._is_begun:
+            self._is_begun = True
             self._own(self._keep())
 
     async def close(self) -> None:
@@ -88,6 +89,8 @@ class Attention:
 
     def saw(self, generation: str) -> None:
         """Hear that somebody has read what runs, or may run."""
+        if not self._looks:
+            return
         if generation in self._running:
             self._seen[generation] = asyncio.get_running_loop().time()
         elif self._marks is not None and generation not in self._foreign:

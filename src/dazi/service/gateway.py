@@ -206,16 +206,18 @@ class Gateway:
         self._check_room()
         self._budget.check(owner)
         try:
-            async with self._turns.enter(owner, prompt.asker) as turn:
-                self._check_future()
-                draft = Draft(owner, _started(prompt.model), key=key, fingerprint=fingerprint)
-                return await self._begin(draft, prompt, turn)
+            turn = await self._turns.enter(owner, prompt.asker)
         except TooMany:
             # Sent twice at almost the same time, it may be what holds the place itself.
             if key is not None:
                 with suppress(Unknown):
                     return refusals.same_request(await self._find(owner, key), fingerprint)
             raise
+        with turn:
+            self._check_future()
+            return await self._begin(
+                Draft(owner, _started(prompt.model), key=key, fingerprint=fingerprint), prompt, turn
+            )
 
     async def _begin(self, draft: Draft, prompt: Prompt, turn: Turn) -> Opened:
         opened = await self._create(draft)
@@ -326,7 +328,7 @@ class Gateway:
         try:
             opened = await self._find(owner, key)
         except Unknown:
-            async with self._turns.enter(owner, NOBODY):  # it counts: its log is kept as long as any
+            with await self._turns.enter(owner, NOBODY):  # it counts: its log is kept as long as any
                 opened = await self._create(Draft(owner, _started(""), key=key))
         return opened.generation, await self.abort(owner, opened.generation)
 

@@ -195,8 +195,9 @@ class Runner:
             self._is_ending = True
             self._leave()
             try:
-                # First: who hears the end may ask again at once.
-                await self._turn.left()
+                if self._turn.is_counted:
+                    # First: who hears the end may ask again at once.
+                    await self._turn.left()
                 await self._tell_end()
             finally:
                 self._share.release()
@@ -212,7 +213,8 @@ class Runner:
 
     def _leave(self) -> None:
         """Give its turn back, and tell what it has used; nothing where it never came."""
-        self._turn.leave(tokens=0 if self._turn.place else self._tokens())
+        if self._turn.is_counted:
+            self._turn.leave(tokens=0 if self._turn.place else self._tokens())
 
     def _tokens(self) -> int:
         """Tell how many tokens were used, as the upstream counted or else as they can be guessed."""
@@ -224,7 +226,7 @@ class Runner:
     async def _answer(self, upstream: Upstream, prompt: Prompt) -> End | None:
         deadline = asyncio.timeout(self._limits.seconds)
         try:
-            if not await self._turn_comes():
+            if self._turn.place and not await self._turn_comes():
                 sentence = f"The answer waited {self._turn.patience:g} seconds for its turn, in vain."
                 return Failed("queue_timeout", sentence, retryable=True)
             async with deadline:
@@ -249,8 +251,6 @@ class Runner:
     async def _turn_comes(self) -> bool:
         """Wait for its turn, telling its place meanwhile, as long as one may wait."""
         turn = self._turn
-        if not turn.place:
-            return True
         try:
             async with asyncio.timeout(turn.patience):
                 self._writer.queued(turn.place)

@@ -12,8 +12,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Self
 
 from dazi.errors import StoreUnavailable
 from dazi.quota import Ask, Quota
@@ -38,7 +39,10 @@ _PATIENCE = 1.0
 
 
 class Turn:
-    """One start's place. `place` is 0 where it may run, else its number among those who wait, as last heard."""
+    """One start's place, given back at the end of a `with` unless somebody has taken it on.
+
+    `place` is 0 where it may run, else its number among those who wait, as last heard.
+    """
 
     def __init__(self, turns: Turns, ask: Ask, place: int, quota: Quota) -> None:
         self.ask = ask
@@ -52,6 +56,18 @@ class Turn:
         self._turns = turns
         self._moved = asyncio.Event()
         self._left: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.is_taken:
+            self.leave()
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there is anything to give back."""
+        return bool(self.ask.limits)
 
     @property
     def counts_tokens(self) -> bool:
@@ -84,7 +100,7 @@ class Turn:
 
     async def left(self) -> None:
         """Wait until it was given back, or for as long as an end may wait for that."""
-        if self._left is not None:
+        if self._left is not None and not self._left.done():
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._left), _PATIENCE)
 
@@ -123,6 +139,8 @@ class Turns:
         # Of leases that the store had forgotten at the last look.
         self._lost: frozenset[str] = frozenset()
         self._is_closed = False
+        # The turn of everybody, where nothing is limited.
+        self._free = None if self.allowance else Turn(self, Ask("", ()), 0, self._quota)
 
     @property
     def has_line(self) -> bool:
@@ -134,17 +152,13 @@ class Turns:
         """How many wait here."""
         return len(self._waiting)
 
-    @asynccontextmanager
-    async def enter(self, owner: str, asker: Asker) -> AsyncIterator[Turn]:
-        """Ask for a turn, which is given back at the end unless it was taken. Raises `TooMany`, `Unavailable`."""
+    async def enter(self, owner: str, asker: Asker) -> Turn:
+        """Ask for a turn. Raises `TooMany`, `Unavailable`."""
+        if self._free is not None:
+            return self._free
         names: dict[Scope, str] = {"owner": owner, "key": asker.key, "ip": asker.ip, "total": "all"}
         ask, scopes = self.allowance.ask(names)
-        turn = await self._ask(ask, scopes) if ask.limits else Turn(self, ask, 0, self._quota)
-        try:
-            yield turn
-        finally:
-            if not turn.is_taken:
-                turn.leave()
+        return await self._ask(ask, scopes) if ask.limits else Turn(self, ask, 0, self._quota)
 
     async def _ask(self, ask: Ask, scopes: tuple[Scope, ...]) -> Turn:
         # What has ended here counts no more: a client may ask again the moment it has heard the end.
