@@ -184,9 +184,8 @@ class Gateway:
     @property
     def undurable(self) -> str:
         """Why new generations are kept in memory alone, where the operator chose that; "" where they are not."""
-        if not isinstance(self._log, Degrades):
-            return ""
-        return self._log.undurable or (self._keeper.trouble if self._keeper else "")
+        trouble = self._keeper.trouble if self._keeper else ""
+        return (self._log.undurable or trouble) if isinstance(self._log, Degrades) else ""
 
     def on_closing(self, farewell: Callable[[], None]) -> None:
         """Call `farewell` when `close` begins to wait, and when it has waited."""
@@ -215,16 +214,13 @@ class Gateway:
             raise
         with turn:
             self._check_future()
-            return await self._begin(
-                Draft(owner, _started(prompt.model), key=key, fingerprint=fingerprint), prompt, turn
-            )
+            return await self._begin(Draft(owner, _started(prompt.model), key, fingerprint), prompt, turn)
 
     async def _begin(self, draft: Draft, prompt: Prompt, turn: Turn) -> Opened:
         opened = await self._create(draft)
         if not opened.created:
             return refusals.same_request(opened, draft.fingerprint)
-        if self._closing and not self._is_draining:
-            # The goodbye came meanwhile, and has not waited.
+        if self._closing and not self._is_draining:  # the goodbye came meanwhile, and has not waited
             await self._end_lost(opened.generation)
             raise refusals.shutting_down()
         runner = Runner(self._log, draft, opened, limits=self._limits, budget=self._budget, batches=self._batches)
@@ -302,8 +298,7 @@ class Gateway:
             with refusals.told():
                 return await self._log.end(generation, Aborted())
         except Closed:
-            page = await self.read(owner, generation)
-            return page.records[-1]
+            return (await self.read(owner, generation)).records[-1]
 
     async def abort_anyones(self, generation: str) -> Record:
         """Stop a generation whoever owns it: for operators. Raises `NotFound`."""
@@ -365,8 +360,7 @@ class Gateway:
             await self._log.end(generation, LOST)
         except Closed:
             pass
-        except (Unknown, StoreUnavailable):
-            # Its runner will hear of no end.
+        except (Unknown, StoreUnavailable):  # its runner will hear of no end
             if runner := self._running.get(generation):
                 runner.yield_to_others()
 
@@ -384,7 +378,6 @@ class Gateway:
             raise refusals.too_many(running)
 
     def _launch(self, runner: Runner, prompt: Prompt, turn: Turn) -> None:
-        """Let it run, in a task that this gateway owns."""
         generation = runner.generation
         self._running[generation] = runner
         self._tasks[generation] = task = runner.start(self._models[prompt.model], prompt, turn)
