@@ -1,7 +1,7 @@
 # The one task runner. `make` alone lists what there is; nothing here needs a flag.
 
 .POSIX:
-.PHONY: help run preview test test-full lint bench bench-full docs sdk miniprogram release lock clean
+.PHONY: help run preview test test-full lint bench bench-full docs sdk miniprogram pictures release lock clean
 .NOTPARALLEL:
 
 # Parsers of other libraries, for bench/sse_parsers.py; in a folder of their own, which only the bench's runs look into.
@@ -65,6 +65,12 @@ sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 
 miniprogram: ## build the example mini program into examples/miniprogram/dist, for WeChat DevTools
 	@bash scripts/build-miniprogram
+
+pictures: ## take the pictures of the documents anew, of the programs themselves
+	@sh scripts/setup test
+	@bash scripts/system-packages
+	@.venv/bin/python scripts/screenshots.py
+	@.venv/bin/python scripts/pictures.py
 
 release: ## build the wheel and the npm package into dist/, and try both from clean places
 	@sh scripts/setup test
