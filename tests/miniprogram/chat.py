@@ -43,10 +43,14 @@ class Chat:
         script = f"text => [...document.querySelectorAll('{ANSWER}')].pop()?.textContent.startsWith(text)"
         await self.program.page.wait_for_function(script, arg=text, timeout=PATIENCE * 1000)
 
+    async def until_over(self) -> None:
+        """Wait until the newest answer has ended, and all of it is typed."""
+        await expect(self.program.find(_RUNNING)).to_have_count(0, timeout=60_000)
+        await expect(self.program.find("[class*=typing]")).to_have_count(0, timeout=PATIENCE * 1000)
+
     async def until_ended(self, text: str) -> None:
         """Wait until the newest answer is over, and check that it shows exactly this."""
-        await expect(self.program.find(_RUNNING)).to_have_count(0, timeout=PATIENCE * 1000)
-        await expect(self.program.find("[class*=typing]")).to_have_count(0, timeout=PATIENCE * 1000)
+        await self.until_over()
         assert await self.shown() == text
 
     async def says(self, words: str) -> None:

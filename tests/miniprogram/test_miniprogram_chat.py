@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -15,6 +17,7 @@ from tests.miniprogram.chat import Chat
 from dazi import Prompt, Reasoning
 from dazi.errors import UpstreamError
 from dazi.settings import Settings
+from dazi.upstream import Finish, Sink
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.openai import OpenAIUpstream
 
@@ -140,8 +143,7 @@ async def test_an_answer_costs_little_set_data(serve: Serve, chat: Chat) -> None
     await chat.program.reset_counters()
     await chat.ask("?")
     await chat.until_shown("微信小程序里的流式输出")
-    await expect(chat.labelled("停止")).to_have_count(0, timeout=60_000)
-    await expect(chat.program.find("[class*=typing]")).to_have_count(0)
+    await chat.until_over()
     counts = await chat.set_data()
     assert (counts["perSecond"] <= 20, counts["bytes"] <= 40 * 1024, counts["undefinedFields"]) == (True, True, []), (
         counts
@@ -161,3 +163,95 @@ async def test_conversations_are_kept_and_reopened(serve: Serve, chat: Chat) -> 
     await expect(chat.program.find(".question-text")).to_have_text("第一个问题")
     assert await chat.shown() == "标题•一•二"
     await chat.program.check_clean()
+
+
+class Withdraws:
+    """Says something that it takes back when it is told to."""
+
+    def __init__(self) -> None:
+        self.is_found = asyncio.Event()
+
+    async def generate(self, _prompt: Prompt, sink: Sink) -> Finish:
+        sink.text("这一句有风险，不该留在屏幕上。")
+        await self.is_found.wait()
+        sink.retract("这部分内容已撤回。", reason="content_filter")
+        return Finish("content_filter")
+
+
+async def test_what_was_withdrawn_is_gone_from_the_screen_and_the_phone(serve: Serve, chat: Chat) -> None:
+    model = Withdraws()
+    await chat.open((await serve({"m": model})).url)
+    await chat.ask("?")
+    await chat.until_shown("这一句有风险，不该留在屏幕上")
+    model.is_found.set()
+    await chat.until_ended("这部分内容已撤回。")
+    await chat.says("部分内容已被撤回 · 部分内容未通过审核")
+    assert "风险" not in await chat.program.ask("JSON.stringify({ ...localStorage })")
+    await chat.program.check_clean()
+
+
+async def test_the_list_follows_its_end_until_somebody_scrolls_up(serve: Serve, mock: Mock, chat: Chat) -> None:
+    lines = [f"第 {number} 行\n\n" for number in range(60)]
+    model = await mock([*lines, "", *lines])
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url)
+    await chat.ask("?")
+    rest = "(list => Math.round(list.scrollHeight - list.clientHeight - list.scrollTop))(document.querySelector('#list .preview-scroll'))"
+    await chat.program.until("document.querySelector('wx-dazi-message')?.textContent.includes('第 59 行')")
+    await chat.program.until(f"{rest} < 2")
+    await chat.program.ask("document.querySelector('#list .preview-scroll').scrollBy(0, -400)")
+    await expect(chat.labelled("回到最新")).to_be_visible()
+    model.release()
+    await chat.until_over()
+    assert await chat.program.ask(rest) > 1000, "who read above was taken away"
+    await chat.tap("回到最新")
+    await chat.program.until(f"{rest} < 2")
+    await expect(chat.labelled("回到最新")).to_have_count(0)
+    await chat.program.check_clean()
+
+
+async def test_the_keyboard_hides_nothing(serve: Serve, chat: Chat) -> None:
+    served = await serve({"m": DemoUpstream(pace=math.inf, text="第一行\n\n" * 60)})
+    await chat.open(served.url, profile="ios")
+    await chat.ask("?")
+    await chat.program.until("document.querySelector('wx-dazi-message')?.textContent.length > 170")
+    box = "document.querySelector('.box').getBoundingClientRect()"
+    assert await chat.program.ask(f"innerHeight - {box}.bottom") >= 34, "it lies under the bar of the phone"
+    await chat.program.page.focus("wx-textarea textarea")
+    await chat.program.ask("preview.keyboard(300)")
+    await chat.program.until(f"innerHeight - {box}.bottom >= 300")
+    await chat.program.until(
+        "(list => list.scrollHeight - list.clientHeight - list.scrollTop)(document.querySelector('#list .preview-scroll')) < 2"
+    )
+    await chat.program.check_clean()
+
+
+async def test_in_the_dark_it_is_dark(serve: Serve, chat: Chat) -> None:
+    await chat.open((await serve({"m": DemoUpstream()})).url, theme="dark")
+    color = "getComputedStyle(document.querySelector('.page')).backgroundColor"
+    assert await chat.program.ask(color) == "rgb(23, 24, 26)"
+    await chat.program.ask("preview.theme('light')")
+    assert await chat.program.ask(color) == "rgb(251, 251, 250)"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_the_end_of_a_long_answer_costs_what_its_beginning_did(serve: Serve, chat: Chat) -> None:
+    """20,000 characters: of what stands nothing is drawn again."""
+    part = (ROOT / "sdk" / "test" / "data" / "answer.md").read_text().strip()
+    text = "\n\n".join(f"## 第 {number} 部分\n\n{part}" for number in range(12))
+    assert len(text) > 20_000
+    await chat.open((await serve({"m": DemoUpstream(pace=300, text=text)})).url)
+    await chat.ask("?")
+    cost: list[float] = []
+    for number in range(2, 12):
+        await chat.program.until(
+            f"document.querySelector('wx-dazi-message')?.textContent.includes('第 {number} 部分')", 60
+        )
+        counts = await chat.program.set_data()
+        cost.append(counts["bytes"])
+    await chat.until_over()
+    parts = [after - before for before, after in pairwise(cost)]
+    assert max(parts) < 1.5 * min(parts), parts
+    typed = await chat.shown()
+    await chat.kill_and_reopen((await serve({"m": DemoUpstream()})).url)
+    await chat.until_ended(typed)
