@@ -17,7 +17,7 @@ from tests.miniprogram.chat import Chat
 from dazi import Prompt, Reasoning
 from dazi.errors import UpstreamError
 from dazi.settings import Settings
-from dazi.upstream import Finish, Sink
+from dazi.upstream import Finish, Retracts, Sink
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.openai import OpenAIUpstream
 
@@ -174,6 +174,7 @@ class Withdraws:
     async def generate(self, _prompt: Prompt, sink: Sink) -> Finish:
         sink.text("这一句有风险，不该留在屏幕上。")
         await self.is_found.wait()
+        assert isinstance(sink, Retracts)
         sink.retract("这部分内容已撤回。", reason="content_filter")
         return Finish("content_filter")
 
