@@ -234,6 +234,24 @@ async def test_in_the_dark_it_is_dark(serve: Serve, chat: Chat) -> None:
     assert await chat.program.ask(color) == "rgb(251, 251, 250)"
 
 
+async def test_who_clears_all_is_forgotten_by_the_phone_and_by_the_gateway(serve: Serve, chat: Chat) -> None:
+    served = await serve({"m": DemoUpstream(pace=2000, text="好。")})
+    await chat.open(served.url)
+    await chat.ask("问题")
+    await chat.until_ended("好。")
+    await chat.tap("历史对话")
+    await chat.program.tap("text=设置 >> nth=-1")
+    await chat.program.tap("text=清空所有对话 >> nth=-1")
+    await chat.program.tap("text=清空 >> nth=-1")
+    await chat.program.until("preview.notes.some(({ kind, value }) => kind === 'toast' && value === '已清空')")
+    assert (await served.client.post("/v1/generations/erase")).json() == {"erased": 0}
+    assert "问题" not in await chat.program.ask("JSON.stringify({ ...localStorage })")
+    for _ in range(2):
+        await chat.tap("返回")
+    await chat.says("想聊点什么？")
+    await chat.program.check_clean()
+
+
 @pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_the_end_of_a_long_answer_costs_what_its_beginning_did(serve: Serve, chat: Chat) -> None:

@@ -134,3 +134,13 @@ test('an answer in another conversation leaves the first to be taken up again', 
   assert.equal(store.flight('c')?.generation, 'g1')
   assert.equal(answering.flight()?.conversation, 'd')
 })
+
+test('what only the line has lost can be taken up again', async () => {
+  const { answering, store, sent, ends } = createPhone()
+  await ask(answering)
+  say(sent[0], STARTED, { type: 'text', text: '你', n: 1 }, { type: 'error', code: 'connection_lost', message: '', retryable: false })
+  assert.deepEqual([ends[0][1].state, ends[0][1].text, answering.flight()], ['failed', '你', undefined])
+  answering.resume(store.flight('c')!)
+  await soon()
+  assert.match(sent[1].url, /\/v1\/generations\/g1\/events\?.*after=1-2/)
+})

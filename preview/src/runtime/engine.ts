@@ -94,8 +94,9 @@ function mendOptions(code: CodeSpace): void {
   const prepare = space.prepareComponentOptions.bind(space)
   space.prepareComponentOptions = (is, options) => {
     const [prepared, isolation] = prepare(is, options)
-    // A property may be called as a field of the engine's nodes; writing it there would break the node.
-    Object.assign(prepared, { writeIdToDOM: true, idPrefixGenerator: null, writeFieldsToNode: false })
+    // A property may be called as a field of the engine's nodes; writing it there would break the node. A handler may be one that
+    // a program has put on the page later, as uni-app does.
+    Object.assign(prepared, { writeIdToDOM: true, idPrefixGenerator: null, writeFieldsToNode: false, useMethodCallerListeners: true })
     return [prepared, isolation]
   }
 }

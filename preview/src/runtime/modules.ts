@@ -9,7 +9,7 @@ import type { Module, Program } from '../program.js'
 import type { Constructors, Definition, Engine } from './engine.js'
 
 const ABSENT = (
-  'window document self globalThis global fetch XMLHttpRequest WebSocket EventSource localStorage sessionStorage navigator ' +
+  'window document self globalThis fetch XMLHttpRequest WebSocket EventSource localStorage sessionStorage navigator ' +
   'location history TextDecoder TextEncoder URL URLSearchParams AbortController ReadableStream Blob atob btoa ' +
   'structuredClone requestAnimationFrame cancelAnimationFrame Intl process Buffer crypto performance'
 ).split(' ')
@@ -27,6 +27,10 @@ export interface Globals {
   getApp(): unknown
   getCurrentPages(): unknown[]
   wx: unknown
+}
+
+interface Inside extends Globals, Constructors {
+  global: object
 }
 
 /** Run app.js, then the code of every part: what defines them is there before the first page is made. */
@@ -52,6 +56,8 @@ export function runProgram({ modules, parts }: Program, engine: Engine, globals:
 
   const require = createLoader(modules, {
     ...globals,
+    // A phone has one, and uni-app leaves its own in it.
+    global: {},
     Page: (definition) => constructors().Page(known(definition)),
     Component: (definition) => (definition ? constructors().Component(known(definition)) : constructors().Component()),
     Behavior: (definition) => (definition ? constructors().Behavior(known(definition)) : constructors().Behavior()),
@@ -70,7 +76,7 @@ export function runProgram({ modules, parts }: Program, engine: Engine, globals:
   }
 }
 
-function createLoader(modules: Record<string, Module>, globals: Globals & Constructors): (path: string) => unknown {
+function createLoader(modules: Record<string, Module>, globals: Inside): (path: string) => unknown {
   const loaded = new Map<string, { exports: unknown }>()
   const names = Object.keys(globals)
   const values = Object.values(globals)

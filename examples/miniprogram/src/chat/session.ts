@@ -13,7 +13,8 @@ export interface LoginApi extends Storage {
   request(options: {
     url: string
     method: 'POST'
-    data: object
+    data?: object
+    header?: Record<string, string>
     timeout: number
     success(result: { statusCode: number; data: unknown }): void
     fail(error: { errMsg: string }): void
@@ -71,6 +72,21 @@ export function createSession(wx: LoginApi, { gateway, token }: { gateway: strin
     },
     forget: () => wx.removeStorageSync(KEY),
   }
+}
+
+/** Have the gateway forget everything of this user's. Rejects where it does not. */
+export async function erase(wx: LoginApi, gateway: string, session: Session): Promise<void> {
+  const authorization = await session.authorization()
+  return new Promise((resolve, reject) => {
+    wx.request({
+      url: `${gateway}/v1/generations/erase`,
+      method: 'POST',
+      header: authorization ? { Authorization: authorization } : {},
+      timeout: TIMEOUT,
+      success: ({ statusCode }) => (statusCode === 200 ? resolve() : reject(new LoginError(`http_${statusCode}`))),
+      fail: () => reject(new LoginError('connection_lost')),
+    })
+  })
 }
 
 function codeOf(wx: LoginApi): Promise<string> {

@@ -52,8 +52,15 @@ Page({
       (isAway) => this.setData({ isAway }),
     )
     const keep = () => this.answering?.keep()
+    const comeBack = () => this.comeBack()
     wx.onAppHide(keep)
-    this.unlisten = () => wx.offAppHide(keep)
+    wx.onAppShow(comeBack)
+    wx.onNetworkStatusChange(comeBack)
+    this.unlisten = () => {
+      wx.offAppHide(keep)
+      wx.offAppShow(comeBack)
+      wx.offNetworkStatusChange(comeBack)
+    }
   },
 
   onReady() {
@@ -117,6 +124,11 @@ Page({
       this.show(flight, newsOf(flight.answer))
       if (flight !== running) this.setAnswering(() => answering.resume(flight))
     } else if (answer.state === 'answering') this.settle(answer.id, { text: answer.text, state: 'failed', code: 'not_found' })
+  },
+
+  /** There may be a line again: what only the line had lost goes on by itself. */
+  comeBack() {
+    if (lastAnswer(this.conversation)?.code === 'connection_lost') this.resume()
   },
 
   /** The last answer is being written (again), says the screen. */

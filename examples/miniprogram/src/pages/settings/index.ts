@@ -1,6 +1,7 @@
 /** What can be set: the gateway in development builds, and what is kept, in all. */
 
 import type { Program } from '../../app'
+import { createSession, erase } from '../../chat/session'
 import { faultOf, readSettings, writeSettings } from '../../chat/settings'
 
 const { store, isDevelopment } = getApp<Program>()
@@ -26,13 +27,17 @@ Page({
   onClear() {
     wx.showModal({
       title: '清空所有对话？',
-      content: '对话只存在这部手机上，清空后无法找回。',
+      content: '手机上的对话，和网关为断线保留的回答，都会删除，无法找回。',
       confirmText: '清空',
       confirmColor: '#b5382a',
       success: ({ confirm }) => {
         if (!confirm) return
         store.clear()
-        void wx.showToast({ title: '已清空', icon: 'none' })
+        const settings = readSettings(wx, isDevelopment)
+        erase(wx, settings.gateway, createSession(wx, settings)).then(
+          () => wx.showToast({ title: '已清空', icon: 'none' }),
+          () => wx.showToast({ title: '手机上已清空；网关没有回应，它保留的回答一天后自动删除', icon: 'none', duration: 4000 }),
+        )
       },
     })
   },
