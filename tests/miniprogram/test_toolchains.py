@@ -48,14 +48,14 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[("uni-app", "dist/build/mp-weixin"), ("taro", "dist")], ids=["uni-app", "taro"])
 def built(packed: Path, request: pytest.FixtureRequest) -> Path:
     """The mini program that an example becomes."""
-    name, output = request.param
+    name, output = map(str, request.param)
     folder = packed / "examples" / name
     shutil.copytree(ROOT / "examples" / name, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
     # Not `ci`: Taro wants bindings of other systems that no lock can hold here.
     npm(folder, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
     npm(folder, "run", "types")
     npm(folder, "run", "build")
-    return folder / str(output)
+    return folder / output
 
 
 def test_the_example_is_typed_and_built_for_wechat(built: Path) -> None:
