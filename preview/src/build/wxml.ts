@@ -32,8 +32,8 @@ interface Diagnosis {
 const WXS = [
   'function getRegExp(p,f){return new RegExp(p,f)}',
   'function getDate(){return arguments.length?new (Function.prototype.bind.apply(Date,[null].concat([].slice.call(arguments)))):new Date()}',
-  // A phone's event has its detail of its own, for which uni-app looks.
-  'Q.C=function(elem,ev,f,lv){Object.defineProperty(ev,"detail",{value:ev.detail,writable:true,configurable:true});return lv?f.call(elem,ev,ownerOf(elem)):f.call(elem,ev)}',
+  // A phone's event has its detail of its own, for which uni-app and Taro look.
+  'Q.C=function(elem,ev,f,lv){Object.defineProperty(ev,"detail",{value:ev.detail,enumerable:true,writable:true,configurable:true});return lv?f.call(elem,ev,ownerOf(elem)):f.call(elem,ev)}',
   'function ownerOf(e){var c=e.getMethodCaller?e.getMethodCaller():e;return{callMethod:function(n,a){return c[n](a)},triggerEvent:function(n,d){return e.triggerEvent(n,d)}}}',
   '',
 ].join(';')
