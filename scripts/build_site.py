@@ -132,6 +132,22 @@ class Site:
         return f"{head}`````{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n`````\n"
 
 
+def with_all(
+    nav: list[dict[str, list[dict[str, str] | str]]], site: Site
+) -> list[dict[str, list[dict[str, str] | str]]]:
+    """Return the navigation with the documents that mkdocs.yml does not name, at the end of "How to"."""
+    named = {
+        name
+        for part in nav
+        for pages in part.values()
+        for page in pages
+        if isinstance(page, dict)
+        for name in page.values()
+    }
+    more = [name for name in sorted(site.documents.values()) if not name.endswith(".zh.md") and name not in named]
+    return [{title: [*pages, *(more if title == "How to" else ())] for title, pages in part.items()} for part in nav]
+
+
 def path_of(file: str, target: str) -> str:
     """Return what a link of a document leads to, as a path in the repository."""
     return os.path.normpath(PurePosixPath(file).parent / unquote(urlsplit(target).path))
@@ -163,11 +179,13 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build").absolute()
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    Site([name for name in sorted(set(names)) if (ROOT / name).is_file()], folder / "documents").lay_out()
+    site = Site([name for name in sorted(set(names)) if (ROOT / name).is_file()], folder / "documents")
+    site.lay_out()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ["NO_MKDOCS_2_WARNING"] = "true"
     places = {"docs_dir": str(folder / "documents"), "site_dir": str(folder / "site")}
     configuration = load_config(str(ROOT / "mkdocs.yml"), strict=True, **places)
+    configuration.nav = with_all(configuration.nav or [], site)
     logging.getLogger("jieba").setLevel(logging.WARNING)  # it tells of its dictionary, from its import on
     build(configuration)
 

@@ -70,6 +70,14 @@ def test_the_reference_tells_all_there_is(site: Path, language: str) -> None:
     assert "createTypewriter(show: (frame: Frame) => void" in words_of(site, f"{language}reference/sdk")
 
 
+@pytest.mark.parametrize("language", ["", "zh/"])
+def test_every_document_is_in_the_navigation(site: Path, language: str) -> None:
+    navigation = (site / language / "index.html").read_text("utf-8")
+    pages = [path.stem for path in (ROOT / "docs").glob("*.md") if ".zh-CN" not in path.name and path.stem != "index"]
+    assert pages
+    assert [page for page in pages if f'href="{page}/"' not in navigation] == []
+
+
 def test_a_page_asks_nothing_of_another_site(site: Path) -> None:
     loads = re.compile(
         r"""<(?:script|img|iframe)[^>]+src="(https?:[^"]+)|<link[^>]+rel="(?:stylesheet|preconnect|preload)"[^>]+href="(https?:[^"]+)"""
