@@ -34,8 +34,9 @@ from tests.waiting import until
 
 from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, Failed, Piece, Reasoning, Retract, Text
-from dazi.log import Cursor, Leases, Log, Record, Restores, Shelf
+from dazi.log import Append, Cursor, Leases, Log, Record, Restores, Shelf
 from dazi.log.redis import RedisLog
+from dazi.log.redis.appends import Writing
 from dazi.log.redis.scripts import Script
 from dazi.log.redis.store import Argument, Store
 
@@ -191,6 +192,39 @@ async def test_a_call_whose_answer_was_lost_is_not_done_twice(opener: _Opener, m
     assert page.records[-1] == record
     assert page.head.position == 5
     assert fold(record.event for record in page.records).text == "warmab"
+
+
+async def test_appends_of_many_logs_are_one_command_and_no_notice_where_nobody_else_listens(
+    server: RedisServer,
+) -> None:
+    async with nodes(server.url, recheck=60) as (writer, reader):
+        logs = [await begin(writer) for _ in range(100)]
+        for one in logs:
+            writer.observe(one.generation, lambda _: None)
+        base = f"{writer._places.prefix}:{{{int(logs[0].generation[-1], 16)}}}"
+        await writer.append_all([Append(one.generation, texts("a"), 1, 1) for one in logs])
+        before = _calls(server, "evalsha")
+        await writer._appends.store([Writing(Append(one.generation, (Text("b", 2),), 2, 1)) for one in logs])
+        # Those that look after what is observed, three a shard, may have come between.
+        assert _calls(server, "evalsha") - before < 100
+        assert server.ask("EXISTS", f"{base}:news") == "0"
+        await reader.read(logs[0].generation)
+        seen: list[Record] = []
+        reader.observe(logs[0].generation, seen.append)
+        await until(lambda: reader._followers.position(logs[0].generation) == Cursor(1, 3))
+        await comes_true(lambda: _is_heard(server, f"{base}:gen:{logs[0].generation}"))
+        await write(writer, logs[0], (Text("c", 3),), previous=3)
+        assert server.ask("XLEN", f"{base}:news") == "1"
+        await until(lambda: seen and seen[-1].position == 4)
+
+
+async def _is_heard(server: RedisServer, key: str) -> bool:
+    return server.ask("HEXISTS", key, "heard") == "1"
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    stats = server.ask("INFO", "commandstats").partition(f"cmdstat_{command}:calls=")[2]
+    return int(stats.partition(",")[0])
 
 
 async def test_an_append_by_another_node_continues_the_proof(server: RedisServer) -> None:

@@ -38,7 +38,7 @@ from tests.waiting import until
 
 from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Done, Failed, Reasoning, Retract, Text
-from dazi.log import Cursor, Leases, Log, Opened, Record, Shelf
+from dazi.log import Append, Cursor, Leases, Log, Opened, Record, Shelf
 from dazi.log.sqlite import SqliteLog, file, tables
 from dazi.log.sqlite.journal import Journal, Moment
 
@@ -118,6 +118,17 @@ async def test_appends_of_one_turn_are_one_commit_and_one_row_each(opened: Open,
     assert (tmp_path / "log.db-wal").stat().st_size > frames
     assert sql(tmp_path / "log.db", "SELECT count(*) FROM head WHERE position = 9") == [(50,)]
     assert sql(tmp_path / "log.db", "SELECT count(*) FROM part") == [(100,)]
+
+
+async def test_a_commit_writes_pages_by_the_commit_and_not_by_the_log(opened: Open, tmp_path: Path) -> None:
+    log = await opened()
+    logs = [await begin(log) for _ in range(64)]
+    piece = texts("x" * 20)
+    for at in range(50):  # so long that with an index by log each would have pages of its own
+        await log.append_all([Append(one.generation, piece, at + 1, 1) for one in logs])
+    await asyncio.to_thread(log._empty_wal)
+    await log.append_all([Append(one.generation, piece, 51, 1) for one in logs])
+    assert (tmp_path / "log.db-wal").stat().st_size / 4096 < len(logs) / 4
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
