@@ -113,7 +113,7 @@ async function shownBy(program: Program, question: string, options: EmulatorOpti
   return shown
 }
 
-test('the ways to come from something else get the whole answer on any phone', async () => {
+test('the ways to come from something else get the whole answer on any phone', { timeout: 120_000 }, async () => {
   const blocks = blocksOf('migrating.md', 'js')
   assert.equal(blocks.length, 5)
   const question = '👨‍👩‍👧‍👦 你好'
