@@ -168,7 +168,8 @@ def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
         return
     file = tmp_path / "dazi.toml"
     file.write_text(block.code, "utf-8")
-    assert load(environment={}, file=file).sources["upstreams"] == str(file)
+    sources = load(environment={}, file=file).sources
+    assert {sources[name] for name in tomllib.loads(block.code)} == {str(file)}
 
 
 @each("block", told("nginx"), ids=str)

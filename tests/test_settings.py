@@ -271,3 +271,33 @@ def test_upstreams_and_one_upstream_are_refused_and_so_is_a_model_that_none_serv
 def test_several_workers_may_share_upstreams() -> None:
     toml = f'log = "sqlite:///x.db"\nworkers = 2\n{UPSTREAMS}'
     assert gather(toml=toml).settings.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"DAZI_RUNNING_PER_OWNER": "-1"}, "running_per_owner='-1' (environment DAZI_RUNNING_PER_OWNER) is wrong"),
+        ({"DAZI_QUEUE": "5"}, "queue=5: nobody ever waits where nothing limits"),
+        ({"DAZI_QUEUE": "10001", "DAZI_RUNNING_TOTAL": "1"}, "queue='10001'"),
+        ({"DAZI_TIMEZONE": "Middle/Earth"}, "timezone='Middle/Earth' is not known here"),
+        ({"DAZI_TIMEZONE": "../../etc/passwd"}, "is not known here"),
+        ({"DAZI_UNREAD": "0"}, "unread='0'"),
+        ({"DAZI_MAX_SECONDS": "soon"}, "max_seconds='soon'"),
+    ],
+)
+def test_limits_that_are_wrong_are_named(environment: dict[str, Any], sentence: str) -> None:
+    assert sentence in refusal(**environment)
+
+
+def test_limits_are_taken_from_the_file_and_the_environment() -> None:
+    toml = 'running_total = 7\nunread = 30\ntrusted_proxies = ["10.0.0.0/8"]\n'
+    settings = gather(
+        toml=toml, DAZI_TOKENS_PER_DAY="9", DAZI_TIMEZONE="Asia/Shanghai", DAZI_JWT_ALGORITHMS="ES256"
+    ).settings
+    assert (settings.running_total, settings.unread, settings.tokens_per_day) == (7, 30, 9)
+    assert (settings.trusted_proxies, settings.jwt_algorithms) == (("10.0.0.0/8",), ("ES256",))
+    assert gather(DAZI_UNREAD="keep").settings.unread == "keep"
+
+
+def test_an_issuer_lets_a_gateway_listen_beyond_this_machine() -> None:
+    assert gather(DAZI_HOST="0.0.0.0", DAZI_JWT_JWKS_URL="https://sso.example/keys").settings.host == "0.0.0.0"
