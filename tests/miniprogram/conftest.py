@@ -8,7 +8,7 @@ from playwright.async_api import Page
 from tests.e2e.conftest import browser, chromium, mock, page, stack  # noqa: F401  # fixtures
 from tests.miniprogram.building import build
 from tests.miniprogram.chat import Chat
-from tests.miniprogram.preview import FIXTURE, ROOT, Program, previewing
+from tests.miniprogram.preview import BROKEN, FIXTURE, ROOT, Program, previewing
 
 EXAMPLE = ROOT / "examples" / "miniprogram"
 Programs = Callable[[str], Program]
@@ -17,7 +17,7 @@ Programs = Callable[[str], Program]
 @pytest.fixture(scope="session")
 def preview() -> Iterator[str]:
     """Serve the preview, for all tests of this process; gives its address."""
-    folders: list[Path] = [folder for folder in (FIXTURE, EXAMPLE) if folder.exists()]
+    folders: list[Path] = [folder for folder in (FIXTURE, BROKEN, EXAMPLE) if folder.exists()]
     with previewing(*folders) as address:
         yield address
 

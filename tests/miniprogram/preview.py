@@ -16,6 +16,7 @@ from playwright.async_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "preview" / "test" / "fixture"
+BROKEN = ROOT / "preview" / "test" / "broken"
 # CSS pixels of the window below the navigation bar.
 WINDOW = (390, 760)
 _INSTALL = 300.0

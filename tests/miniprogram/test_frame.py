@@ -67,6 +67,8 @@ async def test_tabs_keep_their_pages(page: Page, preview: str) -> None:
 async def test_what_cannot_be_built_or_asked_is_told_where_the_program_would_be(page: Page, preview: str) -> None:
     for address, words in [
         ("program?app=none", 'There is no mini program "none" here'),
+        ("program?app=broken", "broken on purpose"),
+        ("program?app=broken", "program/page.js:2"),
         ("program?profile=nokia", "profile=nokia: it is one of android,"),
         ("program?gateway=https://elsewhere.example", "only one on this machine"),
     ]:

@@ -93,9 +93,12 @@ function createLoader(modules: Record<string, Module>, globals: Inside): (path: 
       if (!target) throw new Error(`module '${name}' is not defined, require args is '${name}' (in ${path})`)
       return require(target)
     }
-    // A function in a function: a program may well have a variable of its own called `URL`.
-    const wrapped = `return function(require,module,exports){"use strict";${source.code}\n}\n//# sourceURL=program/${path}`
-    new Function(...names, ...ABSENT, wrapped)(...values)(inside, module, module.exports)
+    // A function in a function: a program may well have a variable of its own called `URL`. All before the code is on its first
+    // line, so that places are those of the file, which those of `new Function` are not; the eval is indirect, and so sees nothing of here.
+    const inner = `return function(require,module,exports){"use strict";${source.code}\n}`
+    const wrapped = `(function(${[...names, ...ABSENT].join()}){${inner}})\n//# sourceURL=program/${path}`
+    const outer = (0, eval)(wrapped) as (...values: unknown[]) => (require: unknown, module: object, exports: object) => void
+    outer(...values)(inside, module, module.exports)
     return module.exports
   }
 
