@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 import uvicorn
 
+from dazi.safety.policy import Policy
 from dazi.service import Limits
 from dazi.settings import Settings
 from dazi.upstream import Upstream
@@ -81,10 +82,11 @@ async def serve() -> AsyncIterator[Serve]:
             *,
             settings: Settings | None = None,
             limits: Limits | None = None,
+            safety: Policy | None = None,
             wrap: Callable[[App], Any] = lambda app: app,
             http: str = "httptools",
         ) -> Served:
-            app = create_app(models, settings=settings or Settings(), limits=limits)
+            app = create_app(models, settings=settings or Settings(), limits=limits, safety=safety)
             port = await stack.enter_async_context(listening(wrap(app), http))
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
             await stack.enter_async_context(client)

@@ -8,7 +8,7 @@ import random
 import re
 import time
 import tracemalloc
-from itertools import cycle, pairwise, product
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -307,25 +307,6 @@ def test_parsers_share_nothing() -> None:
     assert (other.last_event_id, other.retry) == ("", None)
 
 
-_LINES = (b"data: a", b"data: \xff", b"data:b", b"data", b"id: 1", b"id: \0", b"event: x", b"event: ", b"foo: c", b"")
-
-
-@pytest.mark.parametrize("worth_cutting", [1, 2048])
-@pytest.mark.parametrize("rest", [b"", b"d", b"id: 2\ndata: e\n\n"])
-def test_every_block_of_up_to_three_lines_is_read_the_fast_way_as_line_by_line(
-    rest: bytes, worth_cutting: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sse, "_WORTH_CUTTING", worth_cutting)
-    for count in (1, 2, 3):
-        for lines in product(_LINES, repeat=count):
-            chunk = b"\n".join(lines) + b"\n\n" + rest
-            # The first feed makes the parser idle, the last asks what is kept.
-            fed = [b"id: 0\ndata: 0\n\n", chunk, b"ata: f\n\n"]
-            parser = Parser()
-            assert [event for one in fed for event in parser.feed(one)] == interpret(b"".join(fed)).events, lines
-            assert parser.last_event_id == interpret(b"".join(fed)).last_event_id, lines
-
-
 # The limit.
 
 
@@ -397,23 +378,6 @@ def test_the_error_comes_as_soon_as_the_limit_is_passed_and_at_every_feed_from_t
         assert caught.value.limit == 10
 
 
-def test_every_pair_of_lines_is_read_the_fast_way_wherever_it_is_cut() -> None:
-    for lines in product(_LINES, repeat=2):
-        stream = b"data: 0\n\n" + b"\n".join(lines) + b"\n\n"
-        for place in range(9, len(stream)):
-            parser = Parser()
-            fed = (stream[:9], stream[9:place], stream[place:], b"data: z\n\n")
-            assert [event for one in fed for event in parser.feed(one)] == interpret(b"".join(fed)).events, fed
-
-
-def test_no_event_gets_by_the_error_the_fast_way() -> None:
-    parser = Parser(limit=10)
-    assert parser.feed(b"data: a\n\ndata: 78901\n\n") == [ServerSentEvent(data="a")]
-    for _ in range(2):
-        with pytest.raises(EventTooLarge):
-            parser.feed(b"data: b\n\n")
-
-
 def test_the_line_in_progress_counts_together_with_the_data_before_it() -> None:
     parser = Parser(limit=10)
     assert parser.feed(b"data: a\n") == parser.feed(b"dat") == []
@@ -433,10 +397,6 @@ def test_the_fast_ways_keep_to_the_limit(first: bytes, worth_cutting: int, monke
     parser.next_body()
     parser.feed(b"data: a\n\n")
     assert feed_all(parser, [b"data: 78901\n\n"]) == ([], True)
-    # What becomes U+FFFD counts as the bytes that came.
-    parser = Parser(limit=30)
-    stream = b"data: a\n\n", b"data: b\ndata: " + b"\xff" * 15 + b"\n\n"
-    assert feed_all(parser, stream) == (interpret(b"".join(stream)).events, False)
 
 
 def test_events_completed_before_the_limit_is_passed_are_delivered_first() -> None:

@@ -17,6 +17,7 @@ DaziError
 │   ├── OutOfOrder          `previous` is not the last position, or another writer has taken over
 │   ├── Unknown             there is no such log
 │   └── StoreUnavailable    the store cannot be reached, or cannot take more; what it holds may be safe
+├── Unchecked               a checker could not judge a text
 ├── EventTooLarge           a server-sent event grew past the parser's limit
 └── ConfigError             a setting is wrong; the program cannot start with it
 ```
@@ -175,6 +176,17 @@ class Unknown(LogError):
 
 class StoreUnavailable(LogError):
     """The store behind a log cannot be reached or cannot take more. The sentence says what happened, without secrets."""
+
+
+class Unchecked(DaziError):
+    """A checker could not judge a text. The sentence says why, and holds nothing of the text.
+
+    Attributes: `again` (whether asking once more may help).
+    """
+
+    def __init__(self, reason: str, *, again: bool = False) -> None:
+        self.again = again
+        super().__init__(reason)
 
 
 class EventTooLarge(DaziError):

@@ -12,6 +12,8 @@ from typing import ClassVar
 
 from msgspec import Struct, field
 
+_HIGH_SURROGATES = ("\ud800", "\udbff")
+
 
 def utf16_length(text: str) -> int:
     """Return the length of `text` in UTF-16 units, as JavaScript (and so every mini program) counts `text.length`."""
@@ -22,6 +24,43 @@ def utf16_length(text: str) -> int:
 def crc32(text: str) -> int:
     """Return zlib's CRC-32 of the UTF-8 of `text`, as an unsigned number."""
     return zlib.crc32(text.encode())
+
+
+class Joiner:
+    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        # A high surrogate that ended a piece, until its other half comes with the next one.
+        self._held = ""
+
+    def join(self, piece: str) -> str:
+        """Take the next piece; returns what is whole with it."""
+        if piece.isascii() and not self._held:
+            return piece
+        return self._repair(self._held + piece)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the other half of a character is to come."""
+        return bool(self._held)
+
+    def flush(self) -> str:
+        """Return what is left when nothing more comes: a half alone is U+FFFD."""
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+    def _repair(self, piece: str) -> str:
+        first, last = _HIGH_SURROGATES
+        self._held = piece[-1] if first <= piece[-1] <= last else ""
+        if self._held:
+            piece = piece[:-1]
+        try:
+            piece.encode()
+        except UnicodeEncodeError:
+            return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return piece
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

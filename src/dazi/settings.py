@@ -23,6 +23,8 @@ from msgspec import Meta, Struct
 
 from dazi.credentials import FAKE_APP_SECRET, weakness
 from dazi.errors import ConfigError
+from dazi.safety import plan as safety_plan
+from dazi.safety.plan import Safety
 from dazi.upstream import plan
 from dazi.upstream.plan import Plan, Routing
 
@@ -30,9 +32,11 @@ from dazi.upstream.plan import Plan, Routing
 _ALIASES = {"OPENAI_BASE_URL": "upstream", "OPENAI_API_KEY": "upstream_key", "OPENAI_MODEL": "model"}
 # Not a setting of the gateway: the key with which `dazi chat` and `dazi tail` knock at one.
 _CLIENTS_KEY = "DAZI_API_KEY"
-_SECRETS = frozenset({"api_keys", "upstream_key", "admin_key", "upstreams", "wechat_apps", "session_secrets"})
+_SECRETS = frozenset(
+    {"api_keys", "upstream_key", "admin_key", "upstreams", "wechat_apps", "session_secrets", "safety_key"}
+)
 # Structures: tables in `dazi.toml`, JSON in the environment.
-_TABLES = frozenset({"upstreams", "routing"})
+_TABLES = frozenset({"upstreams", "routing", "safety"})
 _LISTS = frozenset(
     {"model", "api_keys", "hosts", "origins", "wechat_apps", "session_secrets", "jwt_algorithms", "trusted_proxies"}
 )
@@ -78,7 +82,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `timezone`; 0: no limit. `queue`: generations that may wait for their turn, `queue_per_owner` of one owner, `queue_seconds` at
     most; with 0 who cannot start is refused. `trusted_proxies`: whose word on addresses counts, see
     `dazi.web.addresses.Addresses`. `unread`: seconds after which an answer that nobody reads is stopped, or `keep`. `max_tokens` (0: no
-    limit), `max_seconds`: of one answer. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
+    limit), `max_seconds`: of one answer. `safety`: who judges prompts and answers, and what follows, see `dazi.safety.plan`; `safety_key` is
+    sent to its servers. `ai_producer`: who answers for what is exported, in its label. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
     """
 
     host: str = "127.0.0.1"
@@ -138,6 +143,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unread: Annotated[float, Meta(ge=1, le=604_800)] | Literal["keep"] = "keep"
     max_tokens: _Count = 0
     max_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
+    safety: Safety = Safety()
+    safety_key: str = ""
+    ai_producer: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
@@ -184,6 +192,7 @@ def check(settings: Settings) -> None:
     _check_wechat(settings)
     _check_queue(settings)
     zone_of(settings)
+    safety_plan.check(settings.safety, has_apps=bool(settings.wechat_apps))
     if settings.workers > 1:
         _check_workers(settings)
     if settings.upstreams:

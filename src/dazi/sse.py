@@ -32,7 +32,7 @@ DEFAULT_LIMIT = 8 * 1024 * 1024
 _MAX_RETRY_DIGITS = 15
 
 # In a shorter chunk, looking for the blocks that it holds whole costs more than it saves (bench/sse_parsers.py).
-_WORTH_CUTTING = 1024
+_WORTH_CUTTING = 2048
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_ENDS = "\r\n"
@@ -147,14 +147,14 @@ class Parser:
         limit, and from then on until `next_body`. Events that the same bytes completed before are not lost: they are
         returned, and the next feed raises.
         """
-        if self._idle and type(data) is bytes and (event := self._only_event(data)) is not None:
-            return [event]
         if self._overflowed:
             raise EventTooLarge(limit=self.limit)
         chunk = data if type(data) is bytes else memoryview(data).tobytes()
+        if self._idle and len(chunk) <= self.limit and (events := _simple_events(chunk, self._id, self.retry)):
+            return events
         if self._skip:
             chunk = self._skip_prefix(chunk)
-        events: list[ServerSentEvent] = []
+        events = []
         if _LF not in chunk and _CR not in chunk:
             self._keep(chunk)
         elif len(chunk) < _WORTH_CUTTING:
@@ -190,64 +190,15 @@ class Parser:
             self._overflow()
 
     def _feed_blocks(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
-        """Take the blocks that lie whole in the chunk the fast way, as far as they are simple, and the rest line by line."""
+        """Take the blocks that lie whole in the chunk the fast way, if all are simple, and the rest line by line."""
         end = chunk.rfind(b"\n\n") + 2
-        if end > 1 and self._held + len(self._line) + len(chunk) <= self.limit and _CR not in chunk:
+        if end > 1 and self._held + len(self._line) + len(chunk) <= self.limit:
             start = 0 if self._idle else chunk.find(b"\n\n") + 2
             self._feed_lines(chunk[:start], events)
-            if simple := _simple_events(chunk[start:end], self._id, self.retry):
-                events += simple
-            else:
-                self._feed_each(chunk[start:end], events)
-            chunk = chunk[end:]
+            simple = _simple_events(chunk[start:end], self._id, self.retry)
+            events += simple
+            chunk = chunk[end:] if simple else chunk[start:]
         self._feed_lines(chunk, events)
-
-    def _feed_each(self, blocks: bytes, events: list[ServerSentEvent]) -> None:
-        """Take whole blocks one by one."""
-        text = blocks[:-2].decode("utf-8", "replace")
-        if "\ufffd" in text or "\0" in text or not text:
-            self._feed_lines(blocks, events)  # rare, and what is not simple below would not be given back as it came
-            return
-        for block in text.split("\n\n"):
-            head, _, data = block.partition("\n")
-            kind = "message"
-            if not data:
-                head, data = "", head
-            elif head[:7] == "event: ":
-                kind = head[7:] or "message"
-            elif head[:4] == "id: ":
-                self._id = self.last_event_id = head[4:]
-            else:
-                data = ""
-            if data[:6] == "data: " and "\n" not in data:
-                events.append(_new(ServerSentEvent, (kind, data[6:], self._id, self.retry)))
-            else:
-                self._feed_lines(block.encode() + b"\n\n", events)
-
-    def _only_event(self, chunk: bytes) -> ServerSentEvent | None:
-        """Take a chunk that is exactly one block of one data line, perhaps below one id or event line; else none."""
-        last = len(chunk) - 1
-        end = chunk.find(_LF)
-        if end <= 0 or chunk[last] != _LF or _CR in chunk or last >= self.limit:
-            return None
-        head, start = b"", 6
-        if chunk[:6] != b"data: ":
-            head, start = chunk[:end], end + 7
-            if chunk[end + 1 : start] != b"data: ":
-                return None
-            end = chunk.find(_LF, start)
-        if end != last - 1:
-            return None
-        kind = "message"
-        if not head:
-            pass
-        elif head[:7] == b"event: ":
-            kind = head[7:].decode("utf-8", "replace") or kind
-        elif head[:4] == b"id: " and _NUL not in head:
-            self._id = self.last_event_id = head[4:].decode("utf-8", "replace")
-        else:
-            return None
-        return _new(ServerSentEvent, (kind, chunk[start:end].decode("utf-8", "replace"), self._id, self.retry))
 
     def _feed_lines(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
         # Of bytes, unlike of str, splitlines() knows the standard's line ends and no others: CR LF, LF and CR.
@@ -271,7 +222,7 @@ class Parser:
                 self._take_field(line)
             else:
                 self._end_block(events)
-        self._idle = last == _LF and not lines[-1] and not self._overflowed
+        self._idle = last == _LF and not lines[-1]
         if rest:
             self._keep(rest)
 
@@ -284,7 +235,6 @@ class Parser:
 
     def _overflow(self) -> None:
         self._overflowed = True
-        self._idle = False
         self._line.clear()
         self._data.clear()
 
@@ -315,14 +265,19 @@ class Parser:
         self._type = ""
 
 
-def _simple_events(blocks: bytes, last_event_id: str, retry: int | None) -> list[ServerSentEvent]:
-    """Return the events of whole blocks without CR if each is one `data: ` line; else none.
+def _simple_events(chunk: bytes, last_event_id: str, retry: int | None) -> list[ServerSentEvent]:
+    """Return the events of a chunk that is nothing but blocks of one `data: ` line each, ended by LF; else none.
 
-    It is so when the first begins like such a block, and all line ends between belong to a boundary between two of them.
-    Boundaries are ASCII, so bytes that are not UTF-8 on one side cannot swallow any of the other.
+    It is so when the chunk begins and ends like such a block, and all line ends between belong to a boundary between
+    two of them. Boundaries are ASCII, so bytes that are not UTF-8 on one side cannot swallow any of the other.
     """
-    if blocks[:6] != b"data: " or blocks.count(b"\n") != 2 + 2 * blocks.count(b"\n\ndata: "):
+    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or _CR in chunk:
         return []
-    texts = blocks[6:-2].decode("utf-8", "replace").split("\n\ndata: ")
+    line_ends = chunk.count(b"\n")
+    if line_ends == 2:
+        return [_new(ServerSentEvent, ("message", chunk[6:-2].decode("utf-8", "replace"), last_event_id, retry))]
+    if line_ends != 2 + 2 * chunk.count(b"\n\ndata: "):
+        return []
+    texts = chunk[6:-2].decode("utf-8", "replace").split("\n\ndata: ")
     fields = zip(repeat("message"), texts, repeat(last_event_id), repeat(retry))
     return list(map(_new, repeat(ServerSentEvent), fields))

@@ -7,49 +7,13 @@ reader that keeps up, before the call returns: there is no task on the way of a 
 
 from __future__ import annotations
 
-from dazi.events import Piece, Queued, Reasoning, Retract, Text, ToolCall, utf16_length
+from dazi.events import Joiner, Piece, Queued, Reasoning, Retract, Text, ToolCall, utf16_length
 from dazi.log import AppendsNow
 from dazi.service.budget import Share
 
-_HIGH_SURROGATES = ("\ud800", "\udbff")
 # Characters that half a character counts while it is kept for a tool call: what keeps it weighs about as much, and a server could
 # begin calls without end.
 _HALF = 64
-
-
-class _Joiner:
-    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces."""
-
-    __slots__ = ("_held",)
-
-    def __init__(self) -> None:
-        # A high surrogate that ended a piece, until its other half comes with the next one.
-        self._held = ""
-
-    def join(self, piece: str) -> str:
-        if piece.isascii() and not self._held:
-            return piece
-        return self._repair(self._held + piece)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the other half of a character is to come."""
-        return bool(self._held)
-
-    def flush(self) -> str:
-        held, self._held = self._held, ""
-        return "\ufffd" if held else ""
-
-    def _repair(self, piece: str) -> str:
-        first, last = _HIGH_SURROGATES
-        self._held = piece[-1] if first <= piece[-1] <= last else ""
-        if self._held:
-            piece = piece[:-1]
-        try:
-            piece.encode()
-        except UnicodeEncodeError:
-            return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return piece
 
 
 def valid(text: str) -> str:
@@ -83,9 +47,9 @@ class Writer:
         self._granted = 0
         self._n = 0
         self._reasoning_n = 0
-        self._text = _Joiner()
-        self._reasoning = _Joiner()
-        self._arguments: dict[int, _Joiner] = {}
+        self._text = Joiner()
+        self._reasoning = Joiner()
+        self._arguments: dict[int, Joiner] = {}
 
     @property
     def position(self) -> int:
@@ -155,7 +119,7 @@ class Writer:
                 self.tool_call(index, arguments=rest)
 
     def _whole_arguments(self, index: int, piece: str) -> str:
-        joiner = self._arguments.pop(index, None) or _Joiner()
+        joiner = self._arguments.pop(index, None) or Joiner()
         whole = joiner.join(piece)
         if joiner.holds:
             self._room -= _HALF

@@ -22,6 +22,9 @@ from dazi.log.memory import MEMORY, MemoryLog
 from dazi.log.sqlite import SqliteLog
 from dazi.quota.memory import MemoryQuota
 from dazi.quota.sqlite import SqliteQuota
+from dazi.safety.guarded import Guarded
+from dazi.safety.plan import build as build_policy
+from dazi.safety.policy import Policy
 from dazi.service import Gateway, Limits
 from dazi.service.allowance import Allowance
 from dazi.service.telemetry import Chorus, Telemetry
@@ -38,6 +41,7 @@ from dazi.web.addresses import Addresses
 from dazi.web.admin import Admin, AdminKeys, Books, Ledger
 from dazi.web.calls import Desk, Endpoint, no_such_path
 from dazi.web.completions import Completions, tell
+from dazi.web.export import Exports
 from dazi.web.generations import Generations
 from dazi.web.guard import Doors, Keys
 from dazi.web.issuer import Issuer, Trust
@@ -67,7 +71,15 @@ _LEASE_OF_PROMISE = 0.8
 class App:
     """The gateway as an ASGI app. `gateway` is what it serves; `gateway.close()` says goodbye to its readers."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, books: Books, *, owner: OwnerHook | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        settings: Settings,
+        books: Books,
+        *,
+        wechat: WeChat | None = None,
+        owner: OwnerHook | None = None,
+    ) -> None:
         self.gateway = gateway
         metrics = books.metrics
         readers = Readers(metrics)
@@ -76,8 +88,8 @@ class App:
         hosts = settings.hosts or (("*",) if is_guarded else ())
         doors = Doors(hosts=hosts, origins=settings.origins)
         tokens = Tokens(settings.session_secrets, seconds=settings.session_ttl)
-        self._wechat = _wechat_of(settings)
-        sessions = Sessions(self._wechat, tokens, checks_referer=settings.wechat_referer)
+        self._wechat = wechat
+        sessions = Sessions(wechat, tokens, checks_referer=settings.wechat_referer)
         keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
         self._issuer = _issuer_of(settings)
         visitors = _visitors_of(settings, keys, self._issuer, owner)
@@ -91,7 +103,7 @@ class App:
         login = Route("/v1/wechat/sessions", Endpoint(desk, {"POST": sessions.create}, is_open=True))
         routes = [
             login,
-            *_routes(desk, generations, completions),
+            *_routes(desk, generations, completions, Exports(gateway, producer=settings.ai_producer)),
             *_admin_routes(replace(desk, keys=admin_keys, visitors=None), admin),
         ]
         self._router = Router(routes, default=_nowhere(desk), redirect_slashes=False)
@@ -141,6 +153,7 @@ def create_app(
     settings: Settings | None = None,
     limits: Limits | None = None,
     owner: OwnerHook | None = None,
+    safety: Policy | None = None,
 ) -> App:
     """Make the gateway as an ASGI app, to serve or to mount.
 
@@ -152,13 +165,19 @@ def create_app(
         owner: tells whose a request is, for an app that knows its users by itself: a function, `async` or not (then it runs in a
             thread), that takes Starlette's `Request`, without its body, and returns a name, an `Asker`, or None for nobody;
             it may raise `Unauthorized` or another `RequestError`.
+        safety: what prompts and answers are judged by. By default, what the settings say.
 
     Raises `ConfigError`.
     """
     settings = settings or configuration.load().settings
+    wechat = _wechat_of(settings)
+    policy = safety or build_policy(settings.safety, key=settings.safety_key, wechat=wechat)
     upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
     metrics, ledger = Metrics(tuple(upstreams)), Ledger()
     watch = Watch(upstreams, metrics.asked)
+    if policy is not None:
+        policy.observer = policy.observer or metrics.judged
+        upstreams = {name: Guarded(upstream, policy) for name, upstream in upstreams.items()}
     telemetry = Chorus((metrics, ledger, *_traces()))
     quota = quota_of(settings)
     gateway = Gateway(
@@ -171,7 +190,7 @@ def create_app(
         ),
         marks=None if isinstance(quota, MemoryQuota) else quota,
     )
-    return App(gateway, settings, Books(metrics, ledger, watch), owner=owner)
+    return App(gateway, settings, Books(metrics, ledger, watch), wechat=wechat, owner=owner)
 
 
 def _issuer_of(settings: Settings) -> Issuer | None:
@@ -315,7 +334,7 @@ def models_of(settings: Settings) -> dict[str, Upstream]:
     return {name: embedded[name] for name in settings.model or embedded}
 
 
-def _routes(desk: Desk, generations: Generations, completions: Completions) -> list[Route]:
+def _routes(desk: Desk, generations: Generations, completions: Completions, exports: Exports) -> list[Route]:
     operations, probes = Operations(desk), Probes()
     paths = {
         "/v1/generations": Endpoint(desk, {"POST": generations.start}, is_heavy=True),
@@ -323,6 +342,7 @@ def _routes(desk: Desk, generations: Generations, completions: Completions) -> l
         "/v1/generations/erase": Endpoint(desk, {"POST": generations.erase}),
         "/v1/generations/{id}": Endpoint(desk, {"GET": generations.read}),
         "/v1/generations/{id}/events": Endpoint(desk, {"GET": generations.events}, is_heavy=True),
+        "/v1/generations/{id}/markdown": Endpoint(desk, {"GET": exports.markdown}),
         "/v1/generations/{id}/abort": Endpoint(desk, {"POST": generations.abort}),
         "/v1/chat/completions": Endpoint(desk, {"POST": completions.create}, is_heavy=True, tell=tell),
         "/v1/models": Endpoint(desk, {"GET": completions.models}, tell=tell),

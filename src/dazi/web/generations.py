@@ -98,7 +98,7 @@ class Generations:
             return Reply(204, headers=names(generation))
         if options.dialect == "openai":
             answer, _ = await self._gateway.answer(call.owner, generation)
-            chunks = Chunks(answer.started or Started(generation, "", 0))
+            chunks = Chunks(answer.started or Started(generation, "", 0), after=options.after)
             return replace(_course(call, generation, options), framer=chunks, mode="append", max=None, attaches=False)
         return _course(call, generation, options)
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from dazi.safety.policy import Judgement
 from dazi.service.telemetry import Beginning, Story
 from dazi.upstream.pool import Outcome
 
@@ -31,6 +32,7 @@ _GAP = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LENGTH = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 _ADDED = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_JUDGED = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 # How an attach was answered: from its start, where it was, by a snapshot, with 204 at the end, or as not there.
 Attached = Literal["started", "continued", "snapshot", "ended", "gone"]
@@ -136,6 +138,16 @@ class Metrics:
             registry=registry,
         )
 
+        self._judged = Counter(
+            "dazi_safety_verdicts",
+            "Passages that content checkers judged: pass, review, risky, or unchecked where one could not.",
+            ["checker", "kind", "verdict"],
+            registry=registry,
+        )
+        self._judging = Histogram(
+            "dazi_safety_seconds", "Until a content checker's verdict.", ["checker"], buckets=_JUDGED, registry=registry
+        )
+
         # To find a child by its labels costs as much as to count, so those of each model are found once.
         self._of_model = cache(self._find_of_model)
 
@@ -191,6 +203,11 @@ class Metrics:
         """Count one that waits no more."""
         self._waiting.dec()
         self._waited.labels(outcome).observe(seconds)
+
+    def judged(self, judgement: Judgement) -> None:
+        """Count one verdict. Its labels are the operator's own words."""
+        self._judged.labels(judgement.checker, judgement.kind, judgement.found).inc()
+        self._judging.labels(judgement.checker).observe(judgement.seconds)
 
     def stored(self, seconds: float, pieces: int) -> None:  # noqa: ARG002  # as `Telemetry` tells it
         """Count a commit."""

@@ -2,7 +2,8 @@
 
 Laws: chunks are a view of the same log, and carry the same ids, so `GET …/events?format=openai` can attach where a stream
 broke; a broken answer never looks finished: it ends in an error chunk, without `[DONE]`. What the dialect has no words
-for (a text that was withdrawn, a position that cannot be continued) ends it likewise.
+for (a text that was withdrawn, a position that cannot be continued) ends it likewise; unless nothing follows but the end of
+an answer that the content check stopped, for which there is a word: the finish reason `content_filter`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,22 @@ import json
 from json.encoder import encode_basestring_ascii
 
 from dazi.errors import RequestError
-from dazi.events import Aborted, Answer, Done, End, Failed, Queued, Reasoning, Started, Text, ToolCall, Usage
-from dazi.log import Cursor, Record
+from dazi.events import (
+    Aborted,
+    Answer,
+    Done,
+    End,
+    Failed,
+    Queued,
+    Reasoning,
+    Retract,
+    Snapshot,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
+from dazi.log import START, Cursor, Record
 from dazi.web.frames import Wire
 
 # What the HTTP status would have been, of a generation that failed before it said anything.
@@ -28,7 +43,13 @@ _STATUS = {
     "queue_timeout": 429,
     "abandoned": 503,
     "time_limit": 504,
+    "prompt_refused": 400,
+    "safety_unavailable": 503,
 }
+# What libraries of this dialect know a refused prompt by, as Azure's service says it.
+_CODES = {"prompt_refused": "content_filter"}
+# The finish reason of an answer that a content check stopped.
+_FILTERED = "content_filter"
 _BAD_GATEWAY = 502
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -41,11 +62,18 @@ class Chunks:
     Args:
         started: the generation's first event.
         with_usage: whether a last chunk tells the usage, as `stream_options.include_usage` asks for.
+        after: what the client has.
     """
 
     heartbeat = b": \n\n"
 
-    def __init__(self, started: Started, *, with_usage: bool = True) -> None:
+    def __init__(self, started: Started, *, with_usage: bool = True, after: Cursor = START) -> None:
+        self._started = started
+        # Whether the client has nothing yet, and so can be told all so far at once.
+        self._is_fresh = after == START
+        # Whether what the client has is no beginning of the answer any more; and whether it was told so.
+        self._is_withdrawn = False
+        self._is_broken = False
         self._base: _Json = {
             "id": f"chatcmpl-{started.generation}",
             "object": "chat.completion.chunk",
@@ -64,7 +92,7 @@ class Chunks:
     def record(self, record: Record) -> bytes:
         """Frame a record of a log."""
         event = record.event
-        if event.__class__ is Text:
+        if event.__class__ is Text and not self._is_withdrawn:
             text = encode_basestring_ascii(event.text)
             head = f"id: {record.epoch}-{record.position}\n"
             return f"{head}{self._before_text}{text}{self._after_text}".encode("ascii")
@@ -79,16 +107,31 @@ class Chunks:
         return "".join(blocks).encode("ascii")
 
     def _parts(self, event: Wire) -> list[str]:
+        is_fresh, self._is_fresh = self._is_fresh, False
         match event:
-            case Done():
-                return [*self._finish(event), "[DONE]"]
-            case Queued():
-                return []  # the dialect has no word for it; heartbeats go on meanwhile
             case Failed() | Aborted():
                 return [_write(error_body(event))]
-            case Started() | Text() | Reasoning() | ToolCall():
-                choices = [{"index": 0, "delta": _delta(event), "finish_reason": None}]
-                return [_write({**self._base, "choices": choices})]
+            case Done() if not self._is_withdrawn or event.finish_reason == _FILTERED:
+                return [*self._finish(event), "[DONE]"]
+            case Snapshot() if is_fresh:
+                return [self._chunk(part) for part in (self._started, *_parts_of(event))]
+            case Queued() | Retract() | Snapshot():
+                # The dialect has no word for it. While an answer waits for its turn heartbeats go on.
+                self._is_withdrawn = self._is_withdrawn or not isinstance(event, Queued)
+                return []
+            case Started() | Text() | Reasoning() | ToolCall() if not self._is_withdrawn:
+                return [self._chunk(event)]
+        return self._break()
+
+    def _chunk(self, event: Started | Text | Reasoning | ToolCall) -> str:
+        choices = [{"index": 0, "delta": _delta(event), "finish_reason": None}]
+        return _write({**self._base, "choices": choices})
+
+    def _break(self) -> list[str]:
+        """Tell once that the stream cannot go on."""
+        if self._is_broken:
+            return []
+        self._is_broken = True
         return [_write({"error": _error("The stream cannot go on in this dialect.", "position_lost", "server_error")})]
 
     def _finish(self, done: Done) -> list[str]:
@@ -124,7 +167,8 @@ def status_of_failure(end: End) -> int:
 def error_body(end: End) -> _Json:
     """Say in OpenAI's shape how an answer broke."""
     if isinstance(end, Failed):
-        return {"error": _error(end.message, end.code, _TYPES.get(status_of_failure(end), "server_error"))}
+        code = _CODES.get(end.code, end.code)
+        return {"error": _error(end.message, code, _TYPES.get(status_of_failure(end), "server_error"))}
     return {"error": _error("The answer was aborted.", "aborted", "server_error")}
 
 
@@ -136,6 +180,12 @@ def request_error_body(error: RequestError) -> _Json:
 
 def _error(message: str, code: str, kind: str, param: str | None = None) -> _Json:
     return {"message": message, "type": kind, "param": param, "code": code}
+
+
+def _parts_of(snapshot: Snapshot) -> list[Text | Reasoning | ToolCall]:
+    reasoning = [Reasoning(snapshot.reasoning)] if snapshot.reasoning else []
+    text = [Text(snapshot.text)] if snapshot.text else []
+    return [*reasoning, *text, *snapshot.tool_calls]
 
 
 def _delta(event: Started | Text | Reasoning | ToolCall) -> _Json:

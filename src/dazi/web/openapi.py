@@ -202,6 +202,13 @@ def _generation_paths() -> _Json:
                 "The answer as it stands.", {"200": _answer("It.", _json("Generation"))}, parameters=[_ID]
             )
         },
+        "/v1/generations/{id}/markdown": {
+            "get": _operation(
+                "The answer as a file of Markdown, labelled as made by an AI.",
+                {"200": _answer("It.", {"text/markdown": {"schema": {"type": "string"}}})},
+                parameters=[_ID],
+            )
+        },
         "/v1/generations/{id}/events": {
             "get": _operation(
                 "Attach, or poll.",

@@ -18,6 +18,8 @@ URL = "https://api.weixin.qq.com"
 MOST_CHARACTERS = 2500
 # Seconds for a connection, and for each piece of an answer; and for a whole call, however slowly it drips.
 _TIMEOUT = 5.0
+# Each sentence of every answer may be a call: connections are kept, since making one takes longer than a call.
+_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _WHOLE_CALL = 10.0
 # Bytes of an answer; the longest in the documents have a thousand.
 _MAX_ANSWER = 64 * 1024
@@ -64,7 +66,7 @@ class WeChat:
     def __init__(self, apps: Mapping[str, str], *, url: str = URL, clock: Callable[[], float] = time.monotonic) -> None:
         self._apps = dict(apps)
         self._clock = clock
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, follow_redirects=False)
+        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, limits=_CONNECTIONS, follow_redirects=False)
         self._tokens = {appid: _Token() for appid in self._apps}
         self._fetching = {appid: asyncio.Lock() for appid in self._apps}
 

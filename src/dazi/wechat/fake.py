@@ -49,13 +49,17 @@ class FakeWeChat:
     Args:
         apps: AppSecret by appid.
         clock: of seconds.
+        checks: of one app, a minute.
 
-    Attributes: `calls` (how often each path was called), `blocked` (openids that are high-risk), `is_down` (whether it
+    Attributes: `checks` (as given; may be changed), `calls` (how often each path was called), `blocked` (openids that are high-risk), `is_down` (whether it
     answers -1 to everything).
     """
 
-    def __init__(self, apps: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, apps: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic, checks: int = CHECKS
+    ) -> None:
         self._apps = dict(apps)
+        self.checks = checks
         self._clock = clock
         self._codes: dict[str, _Code] = {}
         # By appid: the newest token and, until it ends too, the one before.
@@ -138,7 +142,7 @@ class FakeWeChat:
         appid = next((appid for appid in self._apps if self._is_good(appid, given)), None)
         if appid is None:
             return _error(40001, "invalid credential, access_token is invalid or not latest")
-        if not self._is_allowed(f"check {appid}", CHECKS):
+        if not self._is_allowed(f"check {appid}", self.checks):
             return _error(45009, "reach max api daily quota limit")
         content, openid = body.get("content"), str(body.get("openid", ""))
         if not isinstance(content, str) or not content:

@@ -14,6 +14,8 @@ const ERRORS: Record<string, string> = {
   too_long: '回答超过了长度上限，请把问题拆小。',
   time_limit: '回答用时超过了上限，请把问题拆小。',
   producer_lost: '写这个回答的服务停了，上面的内容不完整，再问一次。',
+  prompt_refused: '这个问题没有通过内容审核，请换个问法。',
+  safety_unavailable: '内容审核暂时没有回应，稍等片刻再问一次。',
   store_lost: '一部分回答没有存下来，再问一次。',
   internal: '服务内部出错了，再问一次。',
   unauthorized: '没有登录，或令牌不对。开发时请在设置里检查令牌。',
