@@ -47,7 +47,15 @@ async def test_a_question_is_answered_as_it_is_typed(serve: Serve, mock: Mock, c
     await chat.program.check_clean()
 
 
-@pytest.mark.parametrize("profile", ["ios", "devtools", "pc", "baselib-2.19", "baselib-3.8.11"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "ios",
+        "devtools",
+        "pc",
+        *(pytest.param(old, marks=pytest.mark.full) for old in ("baselib-2.19", "baselib-3.8.11")),
+    ],
+)
 async def test_whatever_the_host_does_the_text_is_the_same(serve: Serve, chat: Chat, profile: str) -> None:
     served = await serve({"m": DemoUpstream(pace=600, text=LONG)})
     await chat.open(served.url, profile=profile, cut="random", speed=10)
@@ -162,6 +170,11 @@ async def test_conversations_are_kept_and_reopened(serve: Serve, chat: Chat) -> 
     await chat.program.tap("text=第一个问题 >> nth=-1")
     await expect(chat.program.find(".question-text")).to_have_text("第一个问题")
     assert await chat.shown() == "标题•一•二"
+    await chat.tap("历史对话")
+    await chat.program.find('[aria-label="删除 第一个问题"]').click()
+    await chat.program.tap(".preview-modal-confirm")
+    await chat.tap("返回")
+    await chat.says("想聊点什么？")
     await chat.program.check_clean()
 
 

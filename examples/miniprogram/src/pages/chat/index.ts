@@ -106,7 +106,7 @@ Page({
     store.setCurrent(conversation.id)
     const messages = conversation.messages.slice(-DRAWN_AT_FIRST)
     const hasEarlier = messages.length < conversation.messages.length
-    const isBusy = !!lastAnswer(conversation) && lastAnswer(conversation)?.state === 'answering'
+    const isBusy = lastAnswer(conversation)?.state === 'answering'
     this.setData({ messages: messages.map(bubbleOf), hasEarlier, title: conversation.title, isBusy, line: '' }, () => {
       if (this.scrolling) this.scrolling.toEnd()
       this.resume()
@@ -156,15 +156,14 @@ Page({
     const answer = lastAnswer(conversation)
     const { answering } = this
     if (!answer || !answering) return
+    // Asked again, only the last answer is another one. What stands is not sent again.
+    const isAgain = conversation.messages.length === this.conversation.messages.length
+    const from = this.data.messages.length - (isAgain ? 1 : 0)
+    const patch: Record<string, Bubble> = {}
+    conversation.messages.slice(isAgain ? -1 : -2).forEach((message, index) => (patch[`messages[${from + index}]`] = bubbleOf(message)))
     this.conversation = conversation
     store.write(conversation)
     store.setCurrent(conversation.id)
-    const messages = conversation.messages.slice(this.data.hasEarlier ? -Math.max(DRAWN_AT_FIRST, this.data.messages.length) : 0).map(bubbleOf)
-    // What stands keeps its place: of it nothing is sent again.
-    const from = messages.length - 2
-    const patch = from <= this.data.messages.length && !this.data.hasEarlier
-      ? { [`messages[${from}]`]: messages[from], [`messages[${from + 1}]`]: messages[from + 1] }
-      : { messages }
     this.setData({ ...patch, title: conversation.title, draft: '', isBusy: true, line: '' }, () => {
       const bubble = this.componentOf(answer.id)
       if (bubble) bubble.type({ text: '' })

@@ -38,6 +38,7 @@ Page({
       success: ({ confirm }) => {
         if (!confirm) return
         store.remove(id)
+        if (store.current() === id) store.setCurrent('')
         this.refresh()
       },
     })
