@@ -52,6 +52,7 @@ class Served:
 async def listening(asgi: Any, http: Any = "httptools") -> AsyncIterator[int]:
     """Serve any ASGI app by uvicorn; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `dazi serve` does
     server = uvicorn.Server(
         uvicorn.Config(asgi, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     )

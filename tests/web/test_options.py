@@ -71,6 +71,9 @@ def test_each_option_is_taken(query: str, field: str, value: object) -> None:
         ("wait=-3", "wait", 0),
         ("wait=12345678901", "wait", 25),
         (f"wait={'9' * 400}", "wait", 25),
+        ("wait=1e999", "wait", 25),
+        ("wait=1e-999", "wait", 0),
+        ("coalesce=5E-1", "coalesce", 0.5),
     ],
 )
 def test_a_number_beyond_its_bounds_is_clamped(query: str, field: str, value: object) -> None:
@@ -97,7 +100,8 @@ def test_a_number_beyond_its_bounds_is_clamped(query: str, field: str, value: ob
         ("heartbeat=%EF%BC%91", "heartbeat"),
         ("heartbeat=1_0", "heartbeat"),
         ("heartbeat=0x1", "heartbeat"),
-        ("heartbeat=1e1", "heartbeat"),
+        ("heartbeat=1e", "heartbeat"),
+        ("heartbeat=1e1000", "heartbeat"),
         ("heartbeat=.5", "heartbeat"),
         ("heartbeat=%2B5", "heartbeat"),
         ("heartbeat=%201", "heartbeat"),

@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typer import Option
 
 from dazi.credentials import FAKE_APP_SECRET, FAKE_APPID
+from dazi.errors import Forbidden
+from dazi.web.guard import Doors
 from dazi.wechat import FakeWeChat
 
 app = typer.Typer(help="Tools for developers.", no_args_is_help=True)
@@ -29,3 +33,28 @@ def wechat_fake(*, port: Annotated[int, Option(help="Port to listen on, on this 
     uvicorn.run(
         FakeWeChat({FAKE_APPID: FAKE_APP_SECRET}), host="127.0.0.1", port=port, log_level="warning", access_log=False
     )
+
+
+class OwnMachine:
+    """Lets programs of this machine in, and no web page: one that rebinds its name to this machine would get log-in codes."""
+
+    def __init__(self, served: ASGIApp) -> None:
+        self._served = served
+        self._doors = Doors()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at where a request comes from, and pass it on."""
+        if scope["type"] == "http":
+            try:
+                self._doors.check(Headers(scope=scope))
+            except Forbidden as error:
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": error.status,
+                        "headers": [(b"content-type", b"text/plain")],
+                    }
+                )
+                await send({"type": "http.response.body", "body": error.message.encode()})
+                return
+        await self._served(scope, receive, send)

@@ -14,7 +14,8 @@ from dazi.log import START, Cursor
 from dazi.web.frames import Encoding, Mode, Profile
 
 _POSITION = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
-_SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+# A number of JSON's: as clients' own functions write theirs.
+_SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 # Whose events: ours, or OpenAI's chunks.
