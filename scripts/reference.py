@@ -216,7 +216,10 @@ def calls() -> str:
 
 def contents(answer: Json) -> str:
     """Say what an answer is made of."""
-    return ", ".join(f"`{kind}` {schema(one['schema'])}".strip() for kind, one in answer.get("content", {}).items())
+    return ", ".join(
+        f"`{kind}` {schema(one['schema']) if 'schema' in one else ''}".strip()
+        for kind, one in answer.get("content", {}).items()
+    )
 
 
 def schema(one: Json) -> str:

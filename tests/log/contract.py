@@ -32,7 +32,7 @@ from dazi.events import (
     Text,
     ToolCall,
 )
-from dazi.log import START, Append, AppendsTogether, Cursor, Draft, Log, Opened, Page, Record
+from dazi.log import START, Append, AppendsTogether, Cursor, Draft, Log, Opened, Page, Record, TellsOwner
 
 # One of everything that has ever been cut, counted or escaped wrongly.
 SAMPLES = (
@@ -238,6 +238,15 @@ class LogContract:
         with pytest.raises(Unknown):
             await log.find("a:", key)
         assert (await log.find("a", key)).generation == opened.generation
+
+    async def test_a_log_tells_whose_one_is_without_reading_it(self, backend: Backend) -> None:
+        log = await backend.open()
+        opened = await log.create(draft("somebody:else 键"))
+        assert isinstance(log, TellsOwner)
+        assert await log.owner(opened.generation) == "somebody:else 键"
+        for nobodys in ("0" * 32, "nothing", ""):
+            with pytest.raises(Unknown):
+                await log.owner(nobodys)
 
     async def test_what_never_was_is_unknown_to_every_verb(self, backend: Backend) -> None:
         log = await backend.open()

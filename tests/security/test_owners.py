@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -134,6 +136,10 @@ async def between_two(serve: Serve, log: str) -> AsyncIterator[tuple[Served, Lin
         ids.append(str(begun.json()["generation"]))
         play = await puppet.play()
         play.say(ANSWER)
+        await served.client.get(
+            f"/v1/generations/{ids[-1]}/events?after=1-1&wait=9",
+            headers={"Accept": "application/json", **key_of(ALICE)},
+        )
         if end == "done":
             play.finish()
             await served.client.get(
@@ -228,3 +234,52 @@ async def test_ids_are_random(serve: Serve) -> None:
     async with between_two(serve, "memory://") as (_, _, ids):
         assert len({generation[:4] for generation in ids}) > 1
         assert all(len(generation) == 32 and int(generation, 16) >= 0 for generation in ids)
+
+
+@pytest.mark.alone
+@every_log
+async def test_the_time_does_not_tell_what_is_there(serve: Serve, log: str) -> None:
+    """Also of a long answer, which a log that reads before it asks whose it is would read for nobody."""
+    puppet = Puppet()
+    served = await serve({"m": puppet}, settings=Settings(api_keys=(ALICE, BOB), log=log))
+    begun = await served.client.post(
+        "/v1/generations",
+        content=PROMPT,
+        headers={"Content-Type": "application/json", "Accept": "application/json", **key_of(ALICE)},
+    )
+    theirs = str(begun.json()["generation"])
+    play = await puppet.play()
+    for at in range(3000):
+        play.sink.tool_call(at % 7, arguments=f"[{at}] {ANSWER}")
+    play.finish()
+    await served.client.get(
+        f"/v1/generations/{theirs}/events?after=1-3001&wait=20", headers={"Accept": "application/json", **key_of(ALICE)}
+    )
+    # Another node has never heard of it.
+    there = (
+        served if log == "memory://" else await serve({"m": puppet}, settings=Settings(api_keys=(ALICE, BOB), log=log))
+    )
+    lines = Lines(there.port, BOB)
+    await lines.open(1)
+    rng = random.Random(11)
+    try:
+        for probe in (PROBES[0], PROBES[5], PROBES[8]):
+            times: dict[bool, list[float]] = {True: [], False: []}
+            for _ in range(200):
+                is_theirs = rng.random() < 0.5
+                generation = theirs if is_theirs else f"{rng.getrandbits(128):032x}"
+                began = time.perf_counter()
+                answer = await lines.ask(probe, generation)
+                times[is_theirs].append(time.perf_counter() - began)
+                assert answer.status == 404
+            assert 0.25 < chance_of_longer(times[True], times[False]) < 0.75, (
+                probe.name,
+                {k: statistics.median(v) for k, v in times.items()},
+            )
+    finally:
+        await lines.close()
+
+
+def chance_of_longer(ones: list[float], others: list[float]) -> float:
+    """Return the chance that one of these took longer than one of those: Mann and Whitney's U, as a share; 0.5 is no difference."""
+    return statistics.mean((one > other) + 0.5 * (one == other) for one in ones for other in others)

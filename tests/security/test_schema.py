@@ -92,7 +92,7 @@ def short(case: Case[Any]) -> Case[Any]:
     """Keep what is good and long from being long, errors from being events, and appids from being strangers'."""
     if case.path == "/v1/models/{name}":
         # Starlette's `path` ends at a line end: what follows makes it another path, which is not found as such.
-        case.path_parameters = {"name": str(case.path_parameters["name"]).replace("\n", "")}
+        case.path_parameters = {"name": str(case.path_parameters["name"]).replace("%0A", "").replace("\n", "")}
     if isinstance(case.query, dict) and case.query.get("inband") == "1":
         del case.query["inband"]
     if isinstance(case.body, dict):

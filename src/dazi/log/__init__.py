@@ -197,6 +197,15 @@ class Restores(Protocol):
 
 
 @runtime_checkable
+class TellsOwner(Protocol):
+    """The power of a log to say whose a log is without reading it: as quickly as that there is none."""
+
+    async def owner(self, generation: str) -> str:
+        """Tell whose it is. Raises `Unknown`."""
+        ...
+
+
+@runtime_checkable
 class Degrades(Protocol):
     """The power of a log that keeps what is begun in memory while its store cannot be reached."""
 

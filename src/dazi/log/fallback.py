@@ -28,6 +28,7 @@ from dazi.log import (
     Restores,
     Shelf,
     Summary,
+    TellsOwner,
 )
 from dazi.log.memory import MemoryLog
 
@@ -35,7 +36,7 @@ logger = logging.getLogger("dazi.log")
 
 
 @runtime_checkable
-class Durable(Log, AppendsTogether, Leases, Shelf, Protocol):
+class Durable(Log, AppendsTogether, TellsOwner, Leases, Shelf, Protocol):
     """What this can stand beside: SQLite and Redis have all of it."""
 
     async def open(self) -> None:
@@ -121,6 +122,11 @@ class FallbackLog:
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
         return await self._of(generation).read(generation, after)
+
+    async def owner(self, generation: str) -> str:
+        """Tell whose it is. Raises `Unknown`."""
+        log: TellsOwner = self._memory if self._memory.knows(generation) else self._durable
+        return await log.owner(generation)
 
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
         """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""

@@ -291,6 +291,11 @@ class MemoryLog:
             records=tuple(log.after(after.position if matched else 0)),
         )
 
+    async def owner(self, generation: str) -> str:
+        """Tell whose it is. Raises `Unknown`."""
+        self._forget_expired()
+        return self._find(generation).draft.owner
+
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
         """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""
         log = self._find(generation)

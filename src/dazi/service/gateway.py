@@ -32,6 +32,7 @@ from dazi.service.attention import Attention
 from dazi.service.batch import Batches
 from dazi.service.budget import Budget
 from dazi.service.keeper import Keeper
+from dazi.service.owners import Owners
 from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.telemetry import SILENT, Presence, Telemetry
 from dazi.service.turns import Turn, Turns
@@ -70,6 +71,7 @@ class Gateway:
             raise ConfigError("A gateway needs at least one model. Give it one, for instance {'demo': DemoUpstream()}.")
         self._log = log
         self._models = dict(models)
+        self._owners = Owners(log)
         self._limits = limits or Limits()
         self._telemetry = telemetry
         self._turns = turns or Turns()
@@ -239,6 +241,7 @@ class Gateway:
 
     async def _read(self, owner: str, generation: str, after: Cursor) -> Page:
         try:
+            await self._owners.check(generation, owner)
             return await self._log.read(generation, after)
         except Unknown:
             runner = self._running.get(generation)
@@ -350,7 +353,9 @@ class Gateway:
         self._starts.add(made := asyncio.get_running_loop().create_future())
         try:
             with refusals.told():
-                return await self._log.create(draft)
+                opened = await self._log.create(draft)
+            self._owners.remember(opened.generation, draft.owner)
+            return opened
         finally:
             self._starts.discard(made)
             made.set_result(None)

@@ -201,6 +201,15 @@ class RedisLog:
         self._remember(generation, page.head)
         return page
 
+    async def owner(self, generation: str) -> str:
+        """Tell whose it is. Raises `Unknown`."""
+        check(generation)
+        keys = self._places.keys(shard_of(generation), generation)
+        whose: bytes | None = await self._store.call(scripts.OWNER, keys[:1])
+        if whose is None:
+            raise Unknown(generation)
+        return whose.decode()
+
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
         """Call `observer` with each record stored from now on; returns what ends that.
 

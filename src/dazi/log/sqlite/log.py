@@ -139,6 +139,10 @@ class SqliteLog:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
         return await self._ask(lambda connection: tables.read(connection, generation, after, self._now()))
 
+    async def owner(self, generation: str) -> str:
+        """Tell whose it is. Raises `Unknown`."""
+        return await self._ask(lambda connection: tables.owner(connection, generation, self._now()))
+
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
         """Call `observer` with each record stored from now on; returns what ends that.
 

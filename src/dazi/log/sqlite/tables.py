@@ -74,6 +74,16 @@ def find(connection: sqlite3.Connection, owner: str, key: str, now: Moment) -> O
     return Opened(generation, epoch, created=False, fingerprint=fingerprint)
 
 
+def owner(connection: sqlite3.Connection, generation: str, now: Moment) -> str:
+    """Tell whose a log is. Raises `Unknown`."""
+    found = connection.execute(
+        "SELECT owner FROM log WHERE generation = ? AND (ended IS NULL OR ended > ?)", (generation, now.horizon)
+    ).fetchone()
+    if found is None:
+        raise Unknown(generation)
+    return str(found[0])
+
+
 def read(connection: sqlite3.Connection, generation: str, after: Cursor, now: Moment) -> Page:
     """Read what follows the cursor, all of one moment. Raises `Unknown`."""
     connection.execute("BEGIN")
