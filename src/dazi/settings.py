@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -221,6 +222,16 @@ def zone_of(settings: Settings) -> tzinfo:
             f"timezone={settings.timezone!r} is not known here. Use a name like Asia/Shanghai, or UTC; where the system has no time "
             "zones: pip install tzdata."
         ) from None
+
+
+def signing(settings: Settings) -> Settings:
+    """Return settings with a secret to sign with, where they have none and need one: until this process, and its workers, end.
+
+    With the hashes of keys alone, whoever reads them could sign the chat page's cookies.
+    """
+    if settings.session_secrets or not any(key.startswith("sha256:") for key in settings.api_keys):
+        return settings
+    return msgspec.structs.replace(settings, session_secrets=(secrets.token_urlsafe(48),))
 
 
 def apps_of(settings: Settings) -> dict[str, str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Serve
+from tests.puppet import Scripted
+from tests.security.raw import ask, request
 
 from dazi.credentials import FAKE_APP_SECRET, FAKE_APPID, weakness
 from dazi.errors import ConfigError
-from dazi.settings import Settings, load
+from dazi.settings import Settings, load, signing
 from dazi.web.app import create_app
+from dazi.web.guard import COOKIE
 
 ROOT = Path(__file__).parents[2]
 GOOD = "what signs the tokens of these tests 7f3a"
@@ -81,8 +88,8 @@ def test_a_good_secret_is_taken(name: str) -> None:
 
 
 def test_random_secrets_are_never_taken_for_known_ones() -> None:
-    assert not any(weakness(secrets.token_hex(16), least=16) for _ in range(20_000))
-    assert not any(weakness(secrets.token_urlsafe(48), least=32) for _ in range(20_000))
+    assert not any(weakness(secrets.token_hex(16), least=16) for _ in range(3000))
+    assert not any(weakness(secrets.token_urlsafe(48), least=32) for _ in range(3000))
 
 
 def test_no_secret_that_stands_in_our_documents_starts_a_gateway() -> None:
@@ -123,3 +130,32 @@ def test_an_app_secret_is_not_sent_unencrypted(url: str) -> None:
             {name: getattr(settings, name) for name in ("wechat_apps", "session_secrets", "wechat_url")}, environment={}
         )
     assert APP_SECRET not in str(caught.value)
+
+
+async def test_who_reads_the_hash_of_a_key_has_no_key(serve: Serve) -> None:
+    """Neither as a key, nor to sign the chat page's cookie with."""
+    key = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(key.encode())
+    served = await serve({"m": Scripted()}, settings=Settings(api_keys=(f"sha256:{digest.hexdigest()}",)))
+    for stolen in (digest.hexdigest(), f"sha256:{digest.hexdigest()}"):
+        answer = await ask(served.port, request("GET", "/v1/models", [("Authorization", f"Bearer {stolen}")]))
+        assert answer.status == 401
+    claim = f"key:{digest.hexdigest()[:16]}|{int(time.time()) + 1000}"
+    for secret in (b"", b"dazi"):
+        forged = f"{claim}|{hmac.new(digest.digest() + secret, claim.encode(), hashlib.sha256).hexdigest()}"
+        assert (await ask(served.port, request("GET", "/v1/models", [("Cookie", f"{COOKIE}={forged}")]))).status == 401
+    body = f'{{"key":"{key}"}}'.encode()
+    good = (await ask(served.port, request("POST", "/login", [("Content-Type", "application/json")], body))).named(
+        "set-cookie"
+    )
+    assert (await ask(served.port, request("GET", "/v1/models", [("Cookie", good[0].split(";")[0])]))).status == 200
+
+
+def test_workers_share_what_signs_and_the_next_start_has_another() -> None:
+    hashed = Settings(api_keys=("sha256:" + "0f" * 32,))
+    one, other = signing(hashed), signing(hashed)
+    assert one.session_secrets
+    assert one.session_secrets != other.session_secrets
+    assert signing(one) is one
+    plain = Settings(api_keys=("alice-k3y-N7fQ2xW9pL4v",))
+    assert signing(plain) is plain

@@ -163,7 +163,8 @@ class World:
 
 @asynccontextmanager
 async def world(ears: Ears, log: str = "memory://") -> AsyncIterator[World]:
-    asyncio.get_running_loop().set_debug(ears.is_json)  # which is slow, as much as it says
+    # Which is slow, as much as it says.
+    asyncio.get_running_loop().set_debug(ears.is_json and log == "memory://")
     asyncio.get_running_loop().set_exception_handler(tell_fault)
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(MockModel([ANSWER, " and more"]))
@@ -336,7 +337,7 @@ async def test_whatever_breaks_in_the_gateway_itself(ears: Ears, monkeypatch: py
             raise LookupError(f"{PROMPT} {KEY}")
 
         with monkeypatch.context() as broken:
-            broken.setattr(there.app.gateway._log, "read", no_page)
+            broken.setattr(there.app.gateway._log, "owner", no_page)
             assert (await there.call("GET", "/v1/generations/any")).status == 500
 
         def no_frame(*_: object) -> bytes:

@@ -139,6 +139,16 @@ RESUME = (
         "cut inside a heartbeat", ANSWER, (Line(1, 3, "heartbeat=1", cut=b": \n\n", inside=1, silence=3), Line(3, LAST))
     ),
     Story("heartbeats mean nothing", ANSWER, (Line(1, LAST - 1, "heartbeat=1", silence=3), Line(LAST - 1, LAST))),
+    Story(
+        "filled up",
+        ANSWER,
+        (Line(1, 4, "padding=64", cut=b'"p":"..', inside=7), Line(4, LAST, "padding=64", says_goodbye=True)),
+    ),
+    Story(
+        "filled up, plain and percent-encoded",
+        ANSWER,
+        (Line(1, 5, f"padding=128&{PLAIN}&{URL}"), Line(LAST, LAST, f"padding=32&{UTF8}")),
+    ),
     Story("asked to attach again", ANSWER, (Line(1, 4, says_goodbye=True), Line(4, LAST))),
     Story("asked to attach again, plain", ANSWER, (Line(1, 4, PLAIN, says_goodbye=True), Line(4, LAST, PLAIN))),
     Story(
@@ -203,6 +213,7 @@ RESUME = (
 REPLACES = (
     Story("nothing breaks", ANSWER, (Line(1, LAST, REPLACE),)),
     Story("all was said before", ANSWER, (Line(LAST, LAST, REPLACE),)),
+    Story("filled up", ANSWER, (Line(1, 4, f"{REPLACE}&padding=256"), Line(4, LAST, REPLACE))),
     Story("cut inside a snapshot", ANSWER, (Line(1, 4, REPLACE, cut=b"id: 1-4", inside=30), Line(4, LAST, REPLACE))),
     Story("cut between two snapshots", ANSWER, (Line(1, 4, REPLACE, cut=b"id: 1-4"), Line(4, LAST, REPLACE))),
     Story("cut inside the end", ANSWER, (Line(1, LAST, REPLACE, cut=b"finish"), Line(LAST, LAST, REPLACE))),
@@ -283,7 +294,7 @@ class Held:
                 data = unquote(lines["data"]) if "encoding=url" in query else lines["data"]
                 event: Json = json.loads(data)
                 self.id = lines.get("id") or event.get("id") or self.id
-                self._fold({name: value for name, value in event.items() if name != "id"})
+                self._fold({name: value for name, value in event.items() if name not in {"id", "p"}})
 
     def _fold(self, event: Json) -> None:
         match event["type"]:

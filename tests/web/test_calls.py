@@ -556,7 +556,7 @@ def breaking(error: Exception) -> Provoke:
         async def read(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(served.app.gateway._log, "read", read)
+        monkeypatch.setattr(served.app.gateway._log, "owner", read)  # what a log is asked first
         return await served.client.get("/v1/generations/any")
 
     return provoke

@@ -26,7 +26,7 @@ from dazi.events import (
 )
 from dazi.log import Cursor, Record
 from dazi.sse import Parser, ServerSentEvent
-from dazi.web.frames import Encoding, Framer, Profile, Wire, framer_of, write_json
+from dazi.web.frames import PADDINGS, Encoding, Framer, Profile, Wire, framer_of, write_json
 
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -211,3 +211,31 @@ def test_url_leaves_what_encode_uri_component_leaves() -> None:
         assert f"text%22%3A%22{character}%22" in quoted(character)
     for character in '"#$%&+,/:;<=>?@[]^`{|} ':
         assert f"%{ord(character):02X}" in quoted(character)
+
+
+# Padding
+
+
+@every_format
+@pytest.mark.parametrize("padding", PADDINGS[1:])
+@given(event=EVENTS, cursor=CURSORS)
+def test_a_padded_frame_is_the_same_event_in_a_size_of_few(
+    encoding: Encoding, profile: Profile, padding: int, event: Wire, cursor: Cursor
+) -> None:
+    """Whisper Leak (arXiv 2511.03675): the sizes of encrypted pieces tell what an answer is about."""
+    padded, bare = Framer(encoding, profile, padding), Framer(encoding, profile)
+    for place in (cursor, None):
+        frame, plain = padded.frame(event, place), bare.frame(event, place)
+        assert len(frame) % padding == 0
+        assert 0 < len(frame) - len(plain) < padding + len("%2C%22p%22%3A%22%22")
+        told, meant = only_event(frame), only_event(plain)
+        fields = decoded(told, encoding)
+        assert set(str(fields.pop("p"))) <= {"."}
+        assert fields == decoded(meant, encoding)
+        assert (told.id, told.event) == (meant.id, meant.event)
+
+
+def test_texts_of_like_length_have_frames_of_one_length() -> None:
+    framer = Framer("ascii", "full", 128)
+    sizes = {len(framer.record(Record(1, at, at + 1, Text("x" * at, at)))) for at in range(1, 40)}
+    assert len(sizes) == 1

@@ -73,7 +73,7 @@ def serve(  # noqa: PLR0913  # one parameter a flag
         "upstream": upstream,
         "drain": drain,
     }
-    settings = configuration.load(flags, file=config).settings
+    settings = configuration.signing(configuration.load(flags, file=config).settings)
     set_up_logging(settings, console)
     way, key = tunnels.way_of(tunnel, tunnel_port, tunnel_url), ""
     if way is not None:

@@ -90,7 +90,8 @@ class App:
         tokens = Tokens(settings.session_secrets, seconds=settings.session_ttl)
         self._wechat = wechat
         sessions = Sessions(wechat, tokens, checks_referer=settings.wechat_referer)
-        keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None)
+        secrets = configuration.signing(settings).session_secrets or ("",)
+        keys = Keys(settings.api_keys, tokens if settings.wechat_apps else None, secrets=secrets)
         self._issuer = _issuer_of(settings)
         visitors = _visitors_of(settings, keys, self._issuer, owner)
         desk = Desk(gateway, keys, doors, readers, metrics, Turnstile(), visitors)

@@ -2,7 +2,8 @@ r"""Events as bytes on the wire (PROTOCOL.md, sections 3 and 4).
 
 Laws: only LF ends lines; one `data:` line a frame, no `event:` line; with `ascii` and `url` every byte is ASCII, so a
 chunk cut anywhere cuts no character. U+2028, U+2029 and U+0085 are escaped in every encoding, for clients that split
-text at Unicode's line ends. A record is encoded once for all the readers that take the same format.
+text at Unicode's line ends. A record is encoded once for all the readers that take the same format. With padding each frame is
+a multiple of so many bytes, filled up by a field that means nothing: whoever sees the sizes of encrypted pieces learns less of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ Profile = Literal["full", "plain"]
 # What `encodeURIComponent` leaves as it is, beside letters and digits (ECMA-262, uriUnescaped).
 _URI_UNESCAPED = "-_.!~*'()"
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+# Bytes to whose multiples frames can be filled up; 0: they are not.
+PADDINGS = (0, 32, 64, 128, 256)
+# What begins and ends the field, and what ended the object before it.
+_FILLER = (b',"p":"', b'"}', b"}")
+_FILLER_URL = (b"%2C%22p%22%3A%22", b"%22%7D", b"%7D")
 
 Wire = Event | Snapshot | Reconnect | Problem
 
@@ -59,14 +66,16 @@ def write_json(value: object, encoding: Encoding = "ascii") -> bytes:
 
 
 class Framer:
-    """Writes frames of one encoding and profile."""
+    """Writes frames of one encoding and profile, filled up to multiples of `padding` bytes."""
 
-    def __init__(self, encoding: Encoding, profile: Profile) -> None:
+    def __init__(self, encoding: Encoding, profile: Profile, padding: int = 0) -> None:
         self._write = _WRITERS[encoding]
         self._plain = profile == "plain"
+        self._padding = padding
+        self._filler = _FILLER_URL if encoding == "url" else _FILLER
         self.heartbeat = b"" if self._plain else b": \n\n"
         # Writes a text as a JSON string; None where the frame of a text is no fixed words around it.
-        self._quote = None if self._plain else _QUOTES.get(encoding)
+        self._quote = None if self._plain or padding else _QUOTES.get(encoding)
         # The newest record and its frame. All readers of a record ask for it in turn, before the next one is stored,
         # so one place is enough to encode it once.
         self._record: Record | None = None
@@ -92,9 +101,17 @@ class Framer:
         fields: dict[str, object] = msgspec.to_builtins(event)
         if self._plain:
             fields = fields if identity is None else {"id": identity, **fields}
-            return f"data: {self._write(fields)}\n\n".encode()
+            return self._filled(f"data: {self._write(fields)}\n\n".encode())
         head = "" if identity is None else f"id: {identity}\n"
-        return f"{head}data: {self._write(fields)}\n\n".encode()
+        return self._filled(f"{head}data: {self._write(fields)}\n\n".encode())
+
+    def _filled(self, frame: bytes) -> bytes:
+        if not self._padding:
+            return frame
+        begin, end, before = self._filler
+        bare = frame[: -len(before + b"\n\n")]
+        missing = -(len(bare) + len(begin) + len(end) + 2) % self._padding
+        return b"%b%b%b%b\n\n" % (bare, begin, b"." * missing, end)
 
     def _encode(self, record: Record) -> bytes:
         event = record.event
@@ -108,9 +125,9 @@ class Framer:
 
 
 @cache
-def framer_of(encoding: Encoding, profile: Profile) -> Framer:
+def framer_of(encoding: Encoding, profile: Profile, padding: int = 0) -> Framer:
     """The one framer that all readers of this format share, in this process."""
-    return Framer(encoding, profile)
+    return Framer(encoding, profile, padding)
 
 
 def slices(frames: Iterable[bytes], size: int) -> Iterator[bytes]:

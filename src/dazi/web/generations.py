@@ -123,7 +123,7 @@ def _course(call: Call, generation: str, options: Options) -> Course:
     return Course(
         owner=call.owner,
         generation=generation,
-        framer=framer_of(options.encoding, options.profile),
+        framer=framer_of(options.encoding, options.profile, options.padding),
         after=options.after,
         mode=options.mode,
         forgets=options.profile == "plain",

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -38,11 +38,19 @@ class Keys:
             Raises `ConfigError` for a short or publicly known one.
         tokens: what users of mini programs show instead.
         setting: where the keys come from, for that error.
+        secrets: with which cookies are signed, beside the key's hash: the first signs, all verify. Whoever can read the hashes of
+            keys in a configuration could sign by those alone.
     """
 
     def __init__(
-        self, keys: Iterable[str] = (), tokens: Tokens | None = None, *, setting: str = "api_keys (DAZI_API_KEYS)"
+        self,
+        keys: Iterable[str] = (),
+        tokens: Tokens | None = None,
+        *,
+        setting: str = "api_keys (DAZI_API_KEYS)",
+        secrets: Sequence[str] = ("",),
     ) -> None:
+        self._secrets = tuple(secret.encode() for secret in secrets)
         self._owners: dict[bytes, str] = {}
         self._hashes: dict[str, bytes] = {}
         self._tokens = tokens
@@ -89,7 +97,7 @@ class Keys:
     def cookie_for(self, owner: str) -> str:
         """Make a cookie's value, which proves `owner` for `COOKIE_SECONDS` and does not hold the key."""
         claim = f"{owner}|{int(time.time()) + COOKIE_SECONDS}"
-        return f"{claim}|{self._sign(owner, claim)}"
+        return f"{claim}|{self._sign(owner, claim, self._secrets[0])}"
 
     def _owner_of_cookie(self, cookies: str) -> str:
         # Not the standard library's parser: it gives up on all cookies where another server's is not to its taste.
@@ -102,10 +110,11 @@ class Keys:
         raise Unauthorized("No API key came with the request.", remedy="Send the header Authorization: Bearer <key>.")
 
     def _is_signed(self, owner: str, expires: str, signature: str) -> bool:
-        return hmac.compare_digest(signature.encode(), self._sign(owner, f"{owner}|{expires}").encode())
+        signs = [self._sign(owner, f"{owner}|{expires}", secret) for secret in self._secrets]
+        return any(hmac.compare_digest(signature.encode(), sign.encode()) for sign in signs)
 
-    def _sign(self, owner: str, claim: str) -> str:
-        return hmac.new(self._hashes[owner], claim.encode(), hashlib.sha256).hexdigest()
+    def _sign(self, owner: str, claim: str, secret: bytes) -> str:
+        return hmac.new(self._hashes[owner] + secret, claim.encode(), hashlib.sha256).hexdigest()
 
 
 class Doors:

@@ -10,6 +10,7 @@ import msgspec
 from dazi import events
 from dazi.web.admin import LogLevel
 from dazi.web.calls import Call, Reply, json_reply
+from dazi.web.frames import PADDINGS
 from dazi.web.operations import Login
 from dazi.web.requests import ChatRequest, Message
 from dazi.web.sessions import WeChatLogin
@@ -136,6 +137,7 @@ _OPTIONS: list[_Json] = [
     {"name": "profile", "in": "query", "schema": {"enum": ["full", "plain"]}},
     {"name": "heartbeat", "in": "query", "schema": {"type": "number"}},
     {"name": "coalesce", "in": "query", "schema": {"type": "number"}},
+    {"name": "padding", "in": "query", "schema": {"enum": list(map(str, PADDINGS))}},
     {"name": "max", "in": "query", "schema": {"type": "number"}},
     {"name": "inband", "in": "query", "schema": {"enum": ["0", "1"]}},
     {"name": "after", "in": "query", "schema": _LAST_EVENT_ID["schema"]},

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, QueryParams
 
 from dazi.errors import InvalidRequest
 from dazi.log import START, Cursor
-from dazi.web.frames import Encoding, Mode, Profile
+from dazi.web.frames import PADDINGS, Encoding, Mode, Profile
 
 _POSITION = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 # A number of JSON's: as clients' own functions write theirs.
@@ -21,7 +21,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Whose events: ours, or OpenAI's chunks.
 Dialect = Literal["dazi", "openai"]
 
-START_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "coalesce", "max", "inband", "after"})
+START_OPTIONS = frozenset({"mode", "encoding", "profile", "heartbeat", "coalesce", "padding", "max", "inband", "after"})
 EVENTS_OPTIONS = START_OPTIONS | {"wait", "format"}
 
 
@@ -35,6 +35,7 @@ class Options:
     dialect: Dialect = "dazi"
     heartbeat: int = 10
     coalesce: float = 0.0
+    padding: int = 0
     max: int | None = None
     after: Cursor = START
     wait: float = 0.0
@@ -51,6 +52,7 @@ def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str],
         dialect=choose("format", get_args(Dialect)),
         heartbeat=int(number("heartbeat", 10, least=1, most=60)),
         coalesce=number("coalesce", coalesce, least=0, most=1),
+        padding=int(choose("padding", tuple(map(str, PADDINGS)))),
         max=int(number("max", 0, least=1, most=3600)) or None,
         after=_read_position(headers, query),
         wait=number("wait", 0, least=0, most=25),
@@ -82,8 +84,12 @@ def wants_inband(query: QueryParams) -> bool:
 
 
 def _read_position(headers: Headers, query: QueryParams) -> Cursor:
-    source, name = (headers, "Last-Event-ID") if "last-event-id" in headers else (query, "after")
-    position = source.get(name, "0")
+    after = _position(query.get("after", "0"), "after")
+    told = headers.get("last-event-id")
+    return after if told is None else _position(told, "Last-Event-ID")
+
+
+def _position(position: str, name: str) -> Cursor:
     if position == "0":
         return START
     match = _POSITION.fullmatch(position)

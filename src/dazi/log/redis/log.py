@@ -31,6 +31,8 @@ _PRODUCER_LOST = Failed("producer_lost", "The server that wrote this answer was 
 
 
 Rows = Sequence[Sequence[bytes]]
+# KEYS: gen.
+_OWNER = scripts.Script("return redis.call('HGET', KEYS[1], 'owner')")
 
 
 class RedisLog:
@@ -205,7 +207,7 @@ class RedisLog:
         """Tell whose it is. Raises `Unknown`."""
         check(generation)
         keys = self._places.keys(shard_of(generation), generation)
-        whose: bytes | None = await self._store.call(scripts.OWNER, keys[:1])
+        whose: bytes | None = await self._store.call(_OWNER, keys[:1])
         if whose is None:
             raise Unknown(generation)
         return whose.decode()

@@ -219,9 +219,6 @@ return {'stored', epoch, position, state[4], state[5]}
 """
 )
 
-# KEYS: gen
-OWNER = Script("return redis.call('HGET', KEYS[1], 'owner')")
-
 # KEYS: gen log; ARGV: epoch position heard. Whoever follows says for how many milliseconds he wants to hear of appends. The last entry has to be at the head, or before it where the end, which the hash holds as
 # well, is missing. A retraction makes every cursor before it one that does not match. The entries come as
 # two strings, the names of all their fields with the lengths of the values, and the values: taking apart two thousand
