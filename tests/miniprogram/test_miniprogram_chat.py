@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 
 import pytest
@@ -143,16 +143,20 @@ async def test_a_limit_that_is_reached_is_told_in_words(serve: Serve, chat: Chat
     await chat.program.check_clean()
 
 
-async def test_an_answer_costs_little_set_data(serve: Serve, chat: Chat) -> None:
+@pytest.mark.parametrize("pace", [150, pytest.param(30, marks=pytest.mark.full)])
+async def test_an_answer_costs_little_set_data(
+    serve: Serve, chat: Chat, pace: int, record_property: Callable[[str, object], None]
+) -> None:
     """WeChat's advice is at most 20 calls a second; the whole answer of 1,679 characters has to do with 40 KB."""
     answer = (ROOT / "sdk" / "test" / "data" / "answer.md").read_text().strip()
-    served = await serve({"m": DemoUpstream(pace=150, text=answer)})
+    served = await serve({"m": DemoUpstream(pace=pace, text=answer)})
     await chat.open(served.url)
     await chat.program.reset_counters()
     await chat.ask("?")
     await chat.until_shown("微信小程序里的流式输出")
     await chat.until_over()
     counts = await chat.set_data()
+    record_property("counts", f"{pace} pieces a second: {counts}")
     assert (counts["perSecond"] <= 20, counts["bytes"] <= 40 * 1024, counts["undefinedFields"]) == (True, True, []), (
         counts
     )
