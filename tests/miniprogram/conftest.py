@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
+from tests.conftest import listening
 from tests.e2e.conftest import browser, chromium, mock, page, stack  # noqa: F401  # fixtures
-from tests.miniprogram.building import build
+from tests.miniprogram.building import EXAMPLE, build
 from tests.miniprogram.chat import Chat
-from tests.miniprogram.preview import BROKEN, FIXTURE, ROOT, Program, previewing
+from tests.miniprogram.preview import BROKEN, FIXTURE, Program, previewing
+from tests.miniprogram.users import APP, APP_SECRET
 
-EXAMPLE = ROOT / "examples" / "miniprogram"
+from dazi.wechat import FakeWeChat
+
 Programs = Callable[[str], Program]
 
 
@@ -39,3 +42,23 @@ def chat(program: Callable[[str], Program], built: Path) -> Chat:
     """The example mini program, to be opened."""
     assert built.is_dir()
     return Chat(program("miniprogram"))
+
+
+@pytest.fixture
+def fake() -> FakeWeChat:
+    return FakeWeChat({APP: APP_SECRET})
+
+
+@pytest.fixture
+async def wechat(fake: FakeWeChat) -> AsyncIterator[str]:
+    """Where the fake WeChat is."""
+    async with listening(fake) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def user(page: Page, built: Path, wechat: str) -> Iterator[Chat]:  # noqa: F811  # the fixture imported above
+    """The example mini program in the hands of somebody whom the fake WeChat knows."""
+    assert built.is_dir()
+    with previewing(EXAMPLE, wechat=wechat) as address:
+        yield Chat(Program(page, address, "miniprogram"))
