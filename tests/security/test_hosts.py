@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
 from tests.conftest import Served, listening
 from tests.puppet import Puppet
 from tests.security.conftest import ALICE
 from tests.security.raw import HELLO, ask, exchange, parsed, request
 
-from dazi.cli.dev import OwnMachine
-from dazi.wechat import FakeWeChat
+from dazi.cli.dev import wechat_fake
 
 OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/page/page.js", "/nothing", "/admin")
 REBOUND = [
@@ -133,8 +134,12 @@ async def test_no_header_of_a_proxy_opens_anything(guarded: Served, name: str) -
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[int]:
-    async with listening(OwnMachine(FakeWeChat({"wx1": "a-secret-of-this-test"}))) as port:
+async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """What the command itself serves."""
+    served: list[ASGIApp] = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **_: served.append(app))
+    wechat_fake(port=8090)
+    async with listening(served[0]) as port:
         yield port
 
 

@@ -30,9 +30,8 @@ def wechat_fake(*, port: Annotated[int, Option(help="Port to listen on, on this 
     print(f"WeChat is played at {url}. For the gateway:")
     print(f"  DAZI_WECHAT_URL={url} DAZI_WECHAT_APPS={FAKE_APPID}:{FAKE_APP_SECRET}")
     print(f'A code, as wx.login gives: curl -X POST {url}/dev/codes -d \'{{"user": "anna"}}\'', flush=True)
-    uvicorn.run(
-        FakeWeChat({FAKE_APPID: FAKE_APP_SECRET}), host="127.0.0.1", port=port, log_level="warning", access_log=False
-    )
+    fake = OwnMachine(FakeWeChat({FAKE_APPID: FAKE_APP_SECRET}))
+    uvicorn.run(fake, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 class OwnMachine:
