@@ -24,7 +24,7 @@ from dazi.log.sqlite import SqliteLog
 from dazi.safety import Checker, Passage, Verdict
 from dazi.safety.folding import fold as folded
 from dazi.safety.guarded import Guarded
-from dazi.safety.policy import Policy, Rules
+from dazi.safety.policy import Judgement, Policy, Rules
 from dazi.safety.words import WordList
 from dazi.service import Gateway, Limits
 from dazi.service.views import append_view
@@ -345,7 +345,16 @@ async def test_reasoning_that_goes_on_behind_the_answer_is_judged_with_its_begin
 
 
 @pytest.mark.parametrize("mode", ["hold", "show"])
-@pytest.mark.parametrize("arguments", [f'{{"q": "{WORD}"}}', '{"q": "\\u8fdd\\u7981\\u8bcd"}', f"no JSON {WORD}"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        f'{{"q": "{WORD}"}}',
+        '{"q": "\\u8fdd\\u7981\\u8bcd"}',
+        '{"q": "\\u8fdd\\u7981\\u8bcd',
+        '{"q": "\\u8fdd\\u7981\\u8bcd", "q": "fine"}',
+        f"no JSON {WORD}",
+    ],
+)
 async def test_a_tool_call_is_judged_whole_and_shown_only_then(here: Gateway, mode: str, arguments: str) -> None:
     def call(sink: Sink, said: str) -> None:
         sink.tool_call(0, call_id="c", name="search")
@@ -444,6 +453,21 @@ async def test_an_answer_that_cannot_be_judged_fails_and_keeps_what_was(here: Ga
     assert follower.live.text == "今天天气很好。"
     assert isinstance(follower.live.end, Failed)
     assert (follower.live.end.code, follower.live.end.retryable) == ("safety_unavailable", True)
+
+
+@pytest.mark.parametrize("mode", ["hold", "show"])
+async def test_a_fault_while_judging_leaves_nothing_that_was_not_judged(here: Gateway, mode: str) -> None:
+    def heard(judgement: Judgement) -> None:
+        if judgement.kind == "text":
+            raise LookupError
+
+    policy = Policy([WordList([WORD])], Rules(mode=mode))  # type: ignore[arg-type]
+    policy.observer = heard
+    here._models["m"] = Guarded(Acting(lambda sink: sink.text("今天天气")), policy)
+    generation, follower = await run(here)
+    answer = await agree(here, generation, follower)
+    assert isinstance(answer.end, Failed)
+    assert (answer.text, answer.end.code) == ("", "internal")
 
 
 async def test_an_operator_may_let_pass_what_cannot_be_judged(here: Gateway) -> None:

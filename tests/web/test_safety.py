@@ -87,6 +87,7 @@ async def test_a_refused_question_reaches_no_model_and_is_told_in_words(
         {"messages": [{"role": "user", "content": "hi"}], "tools": [{"properties": {"role": {"description": WORD}}}]},
         {"messages": [{"role": "user", "content": "hi"}], "tools": [{"properties": {"file": {"description": WORD}}}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "file": WORD}]}]},
+        {"messages": [{"role": "user", "content": "hi"}], "tools": [{"function": {"parameters": {"type": WORD}}}]},
         {"messages": [{"role": "user", "content": "好" * 5000 + WORD}]},
         {"messages": [{"role": "user", "content": f"违{chr(0x200B)}禁*词"}]},
     ],
@@ -99,6 +100,7 @@ async def test_a_refused_question_reaches_no_model_and_is_told_in_words(
         "key",
         "role of a tool",
         "file of a tool",
+        "type of a tool",
         "no file",
         "far behind",
         "disguised",
@@ -125,7 +127,7 @@ async def test_a_question_longer_than_can_be_judged_is_refused(serve: Serve, pup
     assert "100 characters" in response.json()["error"]["message"]
 
 
-async def test_what_passed_of_a_conversation_is_not_judged_again(serve: Serve) -> None:
+async def test_what_passed_of_a_conversation_is_not_judged_again_but_for_its_end(serve: Serve) -> None:
     asked: list[str] = []
 
     async def judge(passage: Passage) -> Verdict:
@@ -137,7 +139,7 @@ async def test_what_passed_of_a_conversation_is_not_judged_again(serve: Serve) -
     for latest in ("三", "四"):
         messages.append({"role": "user", "content": latest})
         await served.client.post(PATH, json={"messages": messages})
-    assert asked == ["一\n二\n三", "四"]
+    assert asked == ["一\n二\n三", "三\n四"]
 
 
 async def test_the_same_start_sent_again_hears_the_same_refusal(serve: Serve, puppet: Puppet, words: Path) -> None:

@@ -62,15 +62,11 @@ class Guarded:
             await _stop(watch, answer, judging)
             watch.withdraw(REFUSED)
             return Finish(REFUSED)
-        except GenerationError as error:
-            await _stop(watch, answer, judging)
-            watch.withdraw(error.code)
-            raise
-        except asyncio.CancelledError:
+        except BaseException as error:
             await _stop(watch, answer, judging)
             # The log may have ended, and then takes nothing back.
             with suppress(LogError):
-                watch.withdraw(_UNFINISHED)
+                watch.withdraw(error.code if isinstance(error, GenerationError) else _UNFINISHED)
             raise
         finally:
             await _stop(watch, answer, judging)

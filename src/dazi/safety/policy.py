@@ -12,16 +12,17 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
 from dazi.errors import ConfigError, GenerationError, Unchecked
 from dazi.safety import Checker, Kind, Passage, Verdict
 from dazi.safety.function import Function, FunctionChecker
-from dazi.safety.windows import Cuts, windows_of
+from dazi.safety.texts import texts_of
+from dazi.safety.windows import Cuts, beginning_of, end_of, windows_of
 from dazi.safety.words import WordList
 from dazi.upstream import Asker, Lifecycle, Prompt
 
@@ -35,28 +36,8 @@ Found = Verdict | Literal["unchecked"]
 _AT_ONCE = 4
 # Messages that passed and need not be judged again: a conversation comes whole with each question.
 _REMEMBERED = 10_000
-# Fields that say what something is, and parts of a message that are given by their address or as data: no words.
-_MARKS = frozenset({"role", "type", "id", "tool_call_id"})
-_MEDIA = frozenset({"image_url", "input_audio", "video_url", "file"})
-# Names that are the dialect's, not the caller's; any other name is a word of the caller's.
-_NAMES = (
-    _MARKS
-    | _MEDIA
-    | {
-        *(
-            "content",
-            "text",
-            "name",
-            "refusal",
-            "reasoning_content",
-            "tool_calls",
-            "function",
-            "arguments",
-            "description",
-        ),
-        *("parameters", "properties", "items", "required", "enum", "strict", "schema", "json_schema"),
-    }
-)
+# Seconds that a checker which is given up has to let go; one that swallows its cancellation is left behind.
+_RELEASE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +88,13 @@ class Policy:
         self._checkers = tuple(map(_checker_of, checkers))
         # Digests of what passed.
         self._passed: OrderedDict[bytes, None] = OrderedDict()
-        # Checkers that could not judge when they were last asked: it is logged once that one fails, and that it is back.
-        self._failing: set[str] = set()
+        # Checkers (two may have one name) that could not judge when they were last asked: it is logged once that one fails, and
+        # that it is back.
+        self._failing: set[int] = set()
+        # How many have opened this policy and not closed it: each model's upstream does.
+        self._users = 0
+        # Questions that were given up, until they end.
+        self._given_up: set[asyncio.Task[Verdict]] = set()
         for checker in self._checkers:
             self._check_overlap(checker)
 
@@ -116,16 +102,20 @@ class Policy:
         return f"Policy({self.rules.mode}, {', '.join(one.name for one in self._checkers)})"
 
     async def open(self) -> None:
-        """Open the checkers that can be."""
-        for checker in self._checkers:
-            if isinstance(checker, Lifecycle):
-                await checker.open()
+        """Open the checkers that can be, for the first who asks."""
+        self._users += 1
+        if self._users == 1:
+            for checker in self._checkers:
+                if isinstance(checker, Lifecycle):
+                    await checker.open()
 
     async def close(self) -> None:
-        """Close them; idempotent."""
-        for checker in self._checkers:
-            if isinstance(checker, Lifecycle):
-                await checker.close()
+        """Close them, for the last; idempotent."""
+        self._users = max(0, self._users - 1)
+        if not self._users:
+            for checker in self._checkers:
+                if isinstance(checker, Lifecycle):
+                    await checker.close()
 
     async def admit(self, prompt: Prompt) -> None:
         """Judge a prompt. Raises `GenerationError` (`prompt_refused`, `safety_unavailable`)."""
@@ -135,8 +125,10 @@ class Policy:
                 "prompt_refused",
                 f"The question is longer than the {self.rules.longest_prompt} characters that can be checked.",
             )
-        fresh = {digest: text for digest, text in texts.items() if digest not in self._passed}
-        passages = [Passage(text, "prompt", prompt.asker) for text in windows_of("\n".join(fresh.values()), self.cuts)]
+        fresh = [digest for digest in texts if digest not in self._passed]
+        passages = [
+            Passage(text, "prompt", prompt.asker) for text in windows_of("\n".join(self._to_judge(texts)), self.cuts)
+        ]
         found: set[Found] = set()
         for start in range(0, len(passages), _AT_ONCE):
             for verdicts in await asyncio.gather(*map(self._judge, passages[start : start + _AT_ONCE])):
@@ -145,6 +137,19 @@ class Policy:
                 raise GenerationError("prompt_refused", "The content check refused the question.")
         if "unchecked" not in found:
             self._remember(fresh)
+
+    def _to_judge(self, texts: Mapping[bytes, str]) -> Iterator[str]:
+        """Yield what did not pass yet, and the ends of what did that touch it: a phrase may go across both."""
+        before, was_fresh = "", False
+        for digest, text in texts.items():
+            is_fresh = digest not in self._passed
+            if is_fresh and before:
+                yield end_of(before, self.cuts)
+            if is_fresh:
+                yield text
+            elif was_fresh:
+                yield beginning_of(text, self.cuts)
+            before, was_fresh = ("" if is_fresh else text), is_fresh
 
     async def passes(self, passage: Passage) -> bool:
         """Judge a passage by all checkers: whether it may be shown. Raises `GenerationError` (`safety_unavailable`)."""
@@ -164,12 +169,9 @@ class Policy:
         began = time.monotonic()
         verdict: Found = "unchecked"
         try:
-            async with asyncio.timeout(self.rules.timeout):
-                verdict = await _verdict_of(checker, passage)
+            verdict = await self._in_time(_verdict_of(checker, passage))
         except Unchecked as error:
             self._tell(checker, str(error))
-        except TimeoutError:
-            self._tell(checker, f"it takes longer than {self.rules.timeout:g} seconds")
         except Exception as error:  # noqa: BLE001  # somebody's own checker may raise anything, and quote the text
             self._tell(checker, f"it raised {type(error).__name__}")
         else:
@@ -178,17 +180,39 @@ class Policy:
             self.observer(Judgement(checker.name, passage.kind, verdict, time.monotonic() - began))
         return verdict
 
+    async def _in_time(self, question: Coroutine[None, None, Verdict]) -> Verdict:
+        """Wait for a verdict as long as the rules say, also where the checker does not let itself be stopped."""
+        asking = asyncio.create_task(question, name="dazi content check")
+        try:
+            await asyncio.wait((asking,), timeout=self.rules.timeout)
+            if not asking.done():
+                raise Unchecked(f"it takes longer than {self.rules.timeout:g} seconds")
+            if asking.cancelled():
+                raise Unchecked("it gave up by itself")
+            return asking.result()
+        finally:
+            if not asking.done():
+                asking.cancel()
+                self._given_up.add(asking)
+                asking.add_done_callback(self._forget)
+                await asyncio.wait((asking,), timeout=_RELEASE)
+
+    def _forget(self, question: asyncio.Task[Verdict]) -> None:
+        self._given_up.discard(question)
+        if not question.cancelled():
+            question.exception()  # looked at here: asyncio would tell its words
+
     def _tell(self, checker: Checker, trouble: str) -> None:
-        if bool(trouble) == (checker.name in self._failing):
+        if bool(trouble) == (id(checker) in self._failing):
             return
         if trouble:
-            self._failing.add(checker.name)
+            self._failing.add(id(checker))
             follows = (
                 "what it should judge is refused" if self.rules.unchecked == "refuse" else "what it should judge passes"
             )
             logger.warning("The content checker %r cannot judge: %s; %s.", checker.name, trouble, follows)
         else:
-            self._failing.discard(checker.name)
+            self._failing.discard(id(checker))
             logger.warning("The content checker %r judges again.", checker.name)
 
     def _remember(self, digests: Iterable[bytes]) -> None:
@@ -202,30 +226,6 @@ class Policy:
                 f"safety: overlap={self.cuts.overlap} is too short for the word list {checker.name!r}, whose longest word has "
                 f"{checker.longest} characters: half of it could be shown. Set it to {checker.longest - 1} or more."
             )
-
-
-def texts_of(prompt: Prompt) -> Iterator[str]:
-    """Yield all words that a caller sends: one text for each message, and one for each option that holds any."""
-    for part in (*prompt.messages, *prompt.options.values()):
-        if text := "\n".join(_words(part)):
-            yield text
-
-
-def _words(part: Any) -> Iterator[str]:  # noqa: ANN401  # messages and options are the dialect's
-    match part:
-        case str():
-            yield part
-        case Mapping():
-            for name, value in part.items():
-                if name not in _NAMES:
-                    yield name
-                is_mark = name in _MARKS and isinstance(value, str)
-                is_media = name in _MEDIA and part.get("type") == name
-                if not is_mark and not is_media:
-                    yield from _words(value)
-        case list() | tuple():
-            for value in part:
-                yield from _words(value)
 
 
 def _checker_of(checker: Checker | Function) -> Checker:

@@ -13,16 +13,14 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import msgspec
+from typing import cast
 
 from dazi.errors import Closed, DaziError, GenerationError
 from dazi.events import Joiner
 from dazi.safety import Kind, Passage
 from dazi.safety.policy import Policy
+from dazi.safety.texts import text_of_call
 from dazi.safety.windows import Strand, windows_of
 from dazi.upstream import Asker, Retracts, Sink
 
@@ -169,7 +167,7 @@ class Watch:
     async def _judge_calls(self) -> None:
         for index, call in sorted(self._calls.items()):
             arguments = "".join((*call.arguments, call.joiner.flush()))
-            for window in windows_of("\n".join(_words_of(call.name, arguments)), self._policy.cuts):
+            for window in windows_of(text_of_call(call.name, arguments), self._policy.cuts):
                 if not await self._policy.passes(Passage(window, "tool_call", self._asker)):
                     raise Risky
             self._sink.tool_call(index, call_id=call.call_id, name=call.name, arguments=arguments)
@@ -207,25 +205,3 @@ class Watch:
     @property
     def _sink_that_retracts(self) -> Retracts:
         return cast("Retracts", self._sink)
-
-
-def _words_of(name: str | None, arguments: str) -> Iterator[str]:
-    """Yield the words of a tool call: its arguments without the escapes of JSON, where they are any."""
-    yield name or ""
-    try:
-        yield from _strings(msgspec.json.decode(arguments))
-    except (msgspec.DecodeError, RecursionError):
-        yield arguments
-
-
-def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
-    match value:
-        case str():
-            yield value
-        case dict():
-            for name, part in value.items():
-                yield name
-                yield from _strings(part)
-        case list():
-            for part in value:
-                yield from _strings(part)

@@ -152,6 +152,16 @@ def windows_of(text: str, cuts: Cuts) -> Iterator[str]:
         strand.passed()
 
 
+def end_of(text: str, cuts: Cuts) -> str:
+    """Return the end of a text with which what follows it is judged."""
+    return text[_word_start(text, _overlap(text, len(text), cuts.overlap)) :]
+
+
+def beginning_of(text: str, cuts: Cuts) -> str:
+    """Return the beginning of a text with which what stands before it is judged."""
+    return end_of(text[::-1], cuts)[::-1]
+
+
 def _most(text: str) -> int:
     return MOST_CHARACTERS if text.isascii() or max(text) <= _LAST_OF_PLANE else MOST_CHARACTERS // 2
 
