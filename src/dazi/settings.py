@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     come from one of them; `wechat_url`: where WeChat is. `jwt_jwks_url`, `jwt_issuer`,
     `jwt_audience`, `jwt_algorithms`, `jwt_owner`, `jwt_client`: whose tokens count besides, see `dazi.web.issuer.Trust`. `running_per_owner`,
     `…_per_key`, `…_per_ip`, `running_total`: generations at once, over all nodes that share a log; `starts_per_minute` of an
-    owner, `…_key`, `…_ip`, `…_total`: new ones in a minute; `tokens_per_day` of an owner, `…_key`: what they may use, a day being one of
+    owner, `…_key`, `…_ip`, `…_total`: new ones in a minute; `tokens_per_day` of an owner, `…_key`, `…_ip`, `…_total`: what they may use, a day being one of
     `timezone`; 0: no limit. `queue`: generations that may wait for their turn, `queue_per_owner` of one owner, `queue_seconds` at
     most; with 0 who cannot start is refused. `trusted_proxies`: whose word on addresses counts, see
     `dazi.web.addresses.Addresses`. `unread`: seconds after which an answer that nobody reads is stopped, or `keep`. `max_tokens` (0: no
@@ -136,6 +136,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     starts_per_minute_total: _Count = 0
     tokens_per_day: _Count = 0
     tokens_per_day_key: _Count = 0
+    tokens_per_day_ip: _Count = 0
+    tokens_per_day_total: _Count = 0
     timezone: str = "UTC"
     queue: Annotated[int, Meta(ge=0, le=10_000)] = 0
     queue_per_owner: _Count = 0

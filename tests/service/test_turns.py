@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -19,8 +20,9 @@ from dazi.quota import Ask, Verdict
 from dazi.quota.memory import MemoryQuota
 from dazi.service import Gateway, Limits
 from dazi.service.allowance import Allowance
+from dazi.service.attention import Attention
 from dazi.service.turns import Turns
-from dazi.upstream import Asker, Prompt, Upstream
+from dazi.upstream import NOBODY, Asker, Prompt, Upstream
 
 PROMPT = Prompt("m", [{"role": "user", "content": "12345678"}])
 
@@ -247,6 +249,63 @@ async def test_while_the_store_is_away_starts_are_refused_or_where_that_is_chose
         await gateway.start("anna", PROMPT)
         with pytest.raises(TooMany):
             await gateway.start("anna", PROMPT)
+
+
+class Slow(MemoryQuota):
+    """A store that takes back nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(lease=math.inf)
+        self.goes_on = asyncio.Event()
+
+    async def leave(self, ask: Ask, *, tokens: int = 0) -> None:
+        await self.goes_on.wait()
+        await super().leave(ask, tokens=tokens)
+
+
+class Nowhere:
+    """Marks that nobody reads."""
+
+    async def mark(self, generations: Collection[str], *, seconds: float) -> None:
+        pass
+
+    async def marked(self, generations: Collection[str]) -> frozenset[str]:  # noqa: ARG002  # as marks have it
+        return frozenset()
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_start_that_is_cancelled_on_its_way_loses_nobodys_place(steps: int) -> None:
+    quota = Slow()
+    turns = Turns(Allowance(running={"owner": 1}, tokens={"owner": 100}), quota)
+    turn = await turns.enter("anna", NOBODY)
+    turn.leave(tokens=7)
+    cancelled = asyncio.create_task(turns.enter("anna", NOBODY))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    quota.goes_on.set()
+    await turn.left()
+    assert (await turns.enter("anna", NOBODY)).place == 0
+    assert [spent for spent, _ in quota._spent.values()] == [7]
+    await turns.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_goodbye_that_comes_with_news_is_heard(steps: int) -> None:
+    """Whatever wakes their keepers at that moment, they stop."""
+    turns = Turns(Allowance(running={"owner": 9}, line=1), MemoryQuota())
+    await turns.enter("anna", NOBODY)
+    attention = Attention({}, Nowhere(), unread=5, has_line=False)
+    attention.open()
+    await asyncio.sleep(0.01)
+    await turns.enter("anna", NOBODY)
+    attention.saw("a generation of another node's")
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await turns.close()
+        await attention.close()
 
 
 @pytest.mark.parametrize(

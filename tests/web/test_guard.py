@@ -307,7 +307,7 @@ def test_an_origin_on_the_list_gets_its_cors_headers() -> None:
     answer = dict(doors.check(headers(host="localhost", origin="https://app.example")))
     assert answer[b"access-control-allow-origin"] == b"https://app.example"
     assert answer[b"vary"] == b"Origin"
-    assert b"Dazi-Generation" in answer[b"access-control-expose-headers"]
+    assert answer[b"access-control-expose-headers"] == b"Dazi-Generation, Retry-After, RateLimit, RateLimit-Policy"
     assert b"access-control-allow-credentials" not in answer
     for other in ("http://app.example", "https://app.example:444", "https://x.app.example"):
         with pytest.raises(Forbidden):

@@ -210,6 +210,19 @@ async def test_a_key_that_is_no_good_checks_nothing(issuer: Issuer, publisher: P
     await refused(issuer, shown)
 
 
+async def test_rubbish_beside_a_good_key_takes_nothing_from_it(issuer: Issuer, publisher: Publisher) -> None:
+    rubbish: list[Any] = [
+        None,
+        5,
+        {"kty": ["RSA"]},
+        {"kty": "RSA", "key_ops": None},
+        {"kty": "RSA", "key_ops": 5},
+        {"kid": {}},
+    ]
+    publisher.keys = [*rubbish, jwk(RSA, "RS256", "rsa")]
+    assert await issuer.asker_of(token())
+
+
 async def test_keys_are_fetched_once_and_again_when_they_are_old(
     issuer: Issuer, publisher: Publisher, clock: Clock
 ) -> None:

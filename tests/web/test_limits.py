@@ -13,6 +13,7 @@ from tests.waiting import until
 from tests.web.wire import HELLO, attach
 
 from dazi.client import AsyncClient
+from dazi.events import Usage
 from dazi.settings import Settings
 
 KEYS = ("a-key-of-a-user-123", "a-key-of-another-45")
@@ -88,6 +89,21 @@ async def test_headers_and_the_error_name_the_limit_its_value_and_when_to_come_b
     assert refused.headers["ratelimit-policy"] == policy
     assert refused.headers["ratelimit"] == f"{name};r=0;t={error['retry_after']}"
     assert " 1 " in error["message"]
+
+
+@pytest.mark.parametrize(("scope", "other"), [("ip", 429), ("total", 429), ("key", 202)])
+async def test_tokens_of_the_day_are_counted_for_each_scope(
+    serve: Serve, puppet: Puppet, scope: str, other: int
+) -> None:
+    settings = Settings(api_keys=KEYS, **{f"tokens_per_day_{scope}": 2})  # type: ignore[arg-type]  # one of its fields
+    served = await serve({"m": puppet}, settings=settings)
+    assert (await served.client.post("/v1/generations", json=HELLO, headers=ANNA)).status_code == 202
+    (await puppet.play()).finish(usage=Usage(1, 1, 2))
+    await until(lambda: served.app.gateway.running == 0)
+    refused = await served.client.post("/v1/generations", json=HELLO, headers=ANNA)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "tokens_used_up")
+    assert refused.headers["ratelimit-policy"] == f'"tokens-{scope}";q=2;w=86400'
+    assert (await served.client.post("/v1/generations", json=HELLO, headers=BERT)).status_code == other
 
 
 # Waiting

@@ -92,7 +92,7 @@ async def test_a_hook_may_refuse_in_its_own_words(stack: Any, puppet: Puppet) ->
     assert (refused.status_code, refused.json()["error"]["message"]) == (403, "Your account is closed.")
 
 
-@pytest.mark.parametrize("said", ["", "a" * 256, "a\nb", 5, ["anna"]])
+@pytest.mark.parametrize("said", ["", "a" * 256, "a\nb", 5, ["anna"], "local", "key:0f3c", "wx:7d0c", "jwt:1"])
 async def test_a_hook_that_says_nonsense_lets_nobody_in(stack: Any, puppet: Puppet, said: Any) -> None:
     refused = await start(await serve_hook(lambda _: said, stack, puppet))
     assert refused.status_code == 500

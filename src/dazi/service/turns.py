@@ -56,6 +56,8 @@ class Turn:
         self._turns = turns
         self._moved = asyncio.Event()
         self._left: asyncio.Future[None] | None = None
+        # Set once the store has taken it back.
+        self.is_gone = False
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +103,7 @@ class Turn:
     async def left(self) -> None:
         """Wait until it was given back, or for as long as an end may wait for that."""
         if self._left is not None and not self._left.done():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._left), _PATIENCE)
+            await asyncio.wait((self._left,), timeout=_PATIENCE)
 
 
 class Turns:
@@ -222,7 +223,9 @@ class Turns:
         renewed = loop.time()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), _LOOK if self._waiting else self._renewal)
+                # Not `wait_for`: before Python 3.12 a cancellation that comes with what is waited for is lost in it.
+                async with asyncio.timeout(_LOOK if self._waiting else self._renewal):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self._give_back()
@@ -241,22 +244,25 @@ class Turns:
         async with self._giving:
             while self._leaving:
                 some, self._leaving = self._leaving[:_AT_ONCE], self._leaving[_AT_ONCE:]
-                gone = await asyncio.gather(*map(self._leave, some))
-                if not all(gone):
-                    # The store is away; who waits for these need not.
-                    self._leaving = [
-                        turn for turn, is_gone in zip(some, gone, strict=True) if not is_gone
-                    ] + self._leaving
+                try:
+                    await asyncio.gather(*map(self._leave, some))
+                finally:
+                    # The store is away, or the start on whose way this was done was cancelled; who waits for these need not.
+                    kept = [turn for turn in some if not turn.is_gone]
+                    self._leaving = kept + self._leaving
+                if kept:
                     return
 
-    async def _leave(self, turn: Turn) -> bool:
+    async def _leave(self, turn: Turn) -> None:
         try:
             await turn.quota.leave(turn.ask, tokens=turn.tokens)
+            turn.is_gone = True
         except StoreUnavailable:
-            return False
-        finally:
-            turn.has_left()
-        return True
+            pass
+        except Exception as error:  # noqa: BLE001  # its lease gives the place back; no other turn may be held up by it
+            logger.warning("A place could not be given back: %s", type(error).__name__)
+            turn.is_gone = True
+        turn.has_left()
 
     async def _look(self) -> None:
         """Ask for the places of those who wait."""

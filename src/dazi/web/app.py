@@ -212,7 +212,8 @@ def _issuer_of(settings: Settings) -> Issuer | None:
 def _visitors_of(settings: Settings, keys: Keys, issuer: Issuer | None, hook: OwnerHook | None) -> Visitors | None:
     """Make what tells who calls, where that is more than a question of keys."""
     trusted = Addresses(settings.trusted_proxies)
-    addresses = trusted if settings.running_per_ip or settings.starts_per_minute_ip else None
+    counts = settings.running_per_ip or settings.starts_per_minute_ip or settings.tokens_per_day_ip
+    addresses = trusted if counts else None
     if issuer is None and hook is None and addresses is None:
         return None
     return Visitors(keys, hook=hook, issuer=issuer, addresses=addresses)
@@ -264,7 +265,12 @@ def allowance_of(settings: Settings) -> Allowance:
             "ip": settings.starts_per_minute_ip,
             "total": settings.starts_per_minute_total,
         },
-        tokens={"owner": settings.tokens_per_day, "key": settings.tokens_per_day_key},
+        tokens={
+            "owner": settings.tokens_per_day,
+            "key": settings.tokens_per_day_key,
+            "ip": settings.tokens_per_day_ip,
+            "total": settings.tokens_per_day_total,
+        },
         line=settings.queue,
         line_of_owner=settings.queue_per_owner,
         patience=settings.queue_seconds,

@@ -151,7 +151,7 @@ class Doors:
             )
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-expose-headers", b"Dazi-Generation, Retry-After"),
+            (b"access-control-expose-headers", b"Dazi-Generation, Retry-After, RateLimit, RateLimit-Policy"),
             (b"vary", b"Origin"),
         ]
 

@@ -208,16 +208,15 @@ def _signing_keys(found: object) -> dict[str, _Json]:
     """Take the public keys for signatures, by `kid`. Raises `ValueError`."""
     if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
         raise ValueError("no JWKS")  # noqa: TRY004  # a document that is wrong, like all others
-    kinds = set(ALGORITHMS.values())
-    keys = [
-        key
-        for key in found["keys"][:_MOST_KEYS]
-        if isinstance(key, dict)
-        and key.get("kty") in kinds
-        and key.get("use", "sig") == "sig"
-        and "verify" in key.get("key_ops", ["verify"])
-    ]
+    keys = [key for key in found["keys"][:_MOST_KEYS] if isinstance(key, dict) and _verifies(key)]
     return {str(key.get("kid", "")): key for key in keys}
+
+
+def _verifies(key: _Json) -> bool:
+    """Whether a key is for signatures; others that stand beside it, even rubbish, take nothing away from it."""
+    uses = key.get("key_ops", ["verify"])
+    is_for_signatures = key.get("use", "sig") == "sig" and isinstance(uses, list) and "verify" in uses
+    return is_for_signatures and key.get("kty") in list(ALGORITHMS.values())
 
 
 def _check_trust(trust: Trust) -> None:

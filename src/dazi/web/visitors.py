@@ -18,7 +18,7 @@ from starlette.types import Scope
 from dazi.errors import ConfigError, Unauthorized, Unavailable
 from dazi.upstream import Asker
 from dazi.web.addresses import Addresses
-from dazi.web.guard import Keys
+from dazi.web.guard import LOCAL_OWNER, Keys
 from dazi.web.issuer import Issuer
 
 # Tells the owner of a request: any name of the app's own, or an `Asker`; None where it knows nobody.
@@ -26,6 +26,8 @@ OwnerHook = Callable[[Request], str | Asker | Awaitable[str | Asker | None] | No
 
 _HOOK_SECONDS = 10.0
 _MOST_OWNER = 255
+# How owners begin whom the gateway itself knows: nobody can be one of them by the name that an app knows him under.
+_OWN = ("key:", "wx:", "jwt:")
 
 
 class Visitors:
@@ -80,6 +82,11 @@ class Visitors:
         if not isinstance(owner, str) or not 0 < len(owner) <= _MOST_OWNER or not owner.isprintable():
             raise ConfigError(
                 f"The hook `owner` returned {type(owner).__name__}. Return None, an Asker, or a name of 1 to {_MOST_OWNER} visible characters."
+            )
+        if owner == LOCAL_OWNER or owner.startswith(_OWN):
+            raise ConfigError(
+                f"The hook `owner` returned a name that begins like the gateway's own ({', '.join((LOCAL_OWNER, *_OWN))}). Put a word of "
+                "your app's before it; an Asker may have any."
             )
         return Asker(owner)
 
