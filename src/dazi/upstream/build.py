@@ -24,6 +24,7 @@ from dazi.upstream.plugin import load
 from dazi.upstream.pool import Observer, Pool, Rules
 from dazi.upstream.presets import PRESETS, Preset
 from dazi.upstream.responses import ResponsesUpstream
+from dazi.upstream.rounds import Rounds
 
 _DIALECTS: Mapping[str, Callable[..., Upstream]] = {
     "openai": OpenAIUpstream,
@@ -40,6 +41,7 @@ def build(
     *,
     environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
+    rounds: Rounds | None = None,
 ) -> dict[str, Pool]:
     """Make the pool of each model. Raises `ConfigError`.
 
@@ -48,19 +50,20 @@ def build(
         routing: how they are chosen.
         environment: where the keys are that a plan names; by default this process's.
         observer: hears how each asking of an upstream ended.
+        rounds: in which answers are read; by default each as it comes.
     """
     check(plans)
     environment = os.environ if environment is None else environment
     seats: dict[str, list[Seat]] = {}
     for plan in plans:
-        member = Member(plan.name, _upstream(plan, environment), _bounds(plan))
+        member = Member(plan.name, _upstream(plan, environment, rounds), _bounds(plan))
         for name, there in plan.names.items():
             seats.setdefault(name, []).append(Seat(member, name, there))
     rules = _rules(routing or Routing())
     return {name: Pool(some, rules, observer=observer) for name, some in seats.items()}
 
 
-def _upstream(plan: Plan, environment: Mapping[str, str]) -> Upstream:
+def _upstream(plan: Plan, environment: Mapping[str, str], rounds: Rounds | None) -> Upstream:
     preset = PRESETS.get(plan.preset, Preset())
     dialect = plan.dialect or preset.dialect
     key = _key(plan, preset, environment)
@@ -76,6 +79,7 @@ def _upstream(plan: Plan, environment: Mapping[str, str]) -> Upstream:
             timeouts=_timeouts(plan.timeouts),
             headers=plan.headers,
             options=plan.options,
+            rounds=rounds,
         )
     except ConfigError as error:
         raise ConfigError(f"upstreams: {plan.name!r}: {error}") from None

@@ -18,6 +18,7 @@ from dazi.sse import DEFAULT_LIMIT, Parser
 from dazi.upstream import Finish
 from dazi.upstream.http import Client, Timeouts
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Take, Taken, error_code, fault
+from dazi.upstream.rounds import Rounds
 
 # A refusal says why in its first lines.
 _MAX_REFUSAL = 64 * 1024
@@ -47,11 +48,12 @@ class Dialect:
         tls: trusted certificates, if not the system's.
         headers: sent with every request.
         options: added to every request's body, where the prompt does not say otherwise.
+        rounds: in which answers are read; by default each as it comes.
     """
 
     path: ClassVar[str]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what servers differ in
         self,
         base_url: str,
         *,
@@ -60,10 +62,12 @@ class Dialect:
         tls: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         fields = {**self._fields(checked_key(key or "")), **(headers or {})}
         self._base_url = base_url
-        self._exchange = Exchange(endpoint(base_url, self.path), headers=fields, timeouts=timeouts, tls=tls)
+        url = endpoint(base_url, self.path)
+        self._exchange = Exchange(url, headers=fields, timeouts=timeouts, tls=tls, rounds=rounds)
         self._options = dict(options or {})
 
     def __repr__(self) -> str:
@@ -89,6 +93,7 @@ class Exchange:
         headers: sent with each.
         timeouts: how long to wait.
         tls: trusted certificates, if not the system's.
+        rounds: in which answers are read.
     """
 
     def __init__(
@@ -98,8 +103,9 @@ class Exchange:
         headers: Mapping[str, str],
         timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
-        self._client = Client(url, headers=headers, timeouts=timeouts, tls=tls)
+        self._client = Client(url, headers=headers, timeouts=timeouts, tls=tls, rounds=rounds)
 
     async def ask(self, body: Json, answer: Answer) -> Finish:
         """Post `body`, hand the events to `answer`, and return how it finished. Raises `UpstreamError`."""

@@ -7,7 +7,8 @@ Laws:
 - `post` returns only for a whole response, or one whose reader said that it has all; anything else raises an
   `UpstreamError` with a code of PROTOCOL.md 4.1, or what the reader raised;
 - when `post` raises, also when it is cancelled, its connection is aborted, whatever state it was in;
-- silence ends in `upstream_timeout`, and only what the reader calls progress breaks it: a keep-alive is no token.
+- silence ends in `upstream_timeout`, and only what the reader calls progress breaks it: a keep-alive is no token;
+- with `rounds`, what follows the first progress is read in them; TLS has to read as it comes.
 
 A connection is kept and used again after a whole response, never after an abort. One that the server closed in the
 meantime costs nothing but a second try. `HTTPS_PROXY` and `NO_PROXY` of the environment are honoured (`proxy`).
@@ -28,6 +29,7 @@ from urllib.parse import SplitResult, urlsplit
 from dazi.errors import ConfigError
 from dazi.upstream.proxy import Proxy, dig, proxy_for
 from dazi.upstream.response import ALL, PROGRESS, Reader, Response, fault
+from dazi.upstream.rounds import Rounds
 
 # Seconds that the rest of a response may take after its reader had all: long enough for the last chunk to come in,
 # short enough that a server which holds the line loses it.
@@ -59,6 +61,7 @@ class Client:
         timeouts: how long to wait.
         tls: for https; by default the system's certificates are trusted, and names are checked.
         proxy: for https; by default the one that the environment names, if it does.
+        rounds: in which connections are read; by default each as something arrives.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Client:
         timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         parts = _split(url)
         self._timeouts = timeouts or Timeouts()
@@ -77,7 +81,7 @@ class Client:
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._proxy = (proxy or proxy_for(self._host, self._port)) if self._tls else None
         self._head = _request_head(parts, headers)
-        self._pool = _Pool()
+        self._pool = _Pool(rounds if rounds is not None and rounds.reads and self._tls is None else None)
 
     async def post(self, body: bytes, reader: Reader) -> None:
         """Send `body` and feed the response to `reader` until it is whole, or the reader has all of it."""
@@ -153,9 +157,10 @@ class _StaleError(Exception):
 
 
 class _Pool:
-    """The connections of one client."""
+    """The connections of one client, and the rounds that they take part in, if they do."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: Rounds | None) -> None:
+        self.rounds = rounds
         self.all: set[_Connection] = set()
         # Those between two exchanges, the latest last: it is the one least likely to be closed.
         self.idle: list[_Connection] = []
@@ -170,8 +175,10 @@ class _Connection(asyncio.Protocol):
     """One connection: idle, in an exchange, or draining what follows the end of one."""
 
     __slots__ = (
+        "_descriptor",
         "_is_used",
         "_loop",
+        "_may_join",
         "_next_patience",
         "_over",
         "_patience",
@@ -190,6 +197,9 @@ class _Connection(asyncio.Protocol):
         self._response: Response | None = None
         # Done when the latest exchange is over; holds how it failed, if it did. None before the first.
         self._over: asyncio.Future[Exception | None] | None = None
+        # By which the rounds read it while it takes part in them, else -1; and whether it shall take part from the next progress on.
+        self._descriptor = -1
+        self._may_join = False
         # Whether an exchange went well on this connection: losing it then may be the server's idle timeout.
         self._is_used = False
         # When there was progress last, how long it may take until there is more, and from the next progress on.
@@ -208,6 +218,7 @@ class _Connection(asyncio.Protocol):
         over = self._over = self._loop.create_future()
         self._progress_at = monotonic()
         self._patience, self._next_patience = timeouts.first_token, timeouts.between_tokens
+        self._may_join = self._pool.rounds is not None
         self._look()
         if self._transport.is_closing():
             self.connection_lost(None)  # it was lost when nobody was listening
@@ -250,6 +261,8 @@ class _Connection(asyncio.Protocol):
         if taken is PROGRESS:
             self._progress_at = monotonic()
             self._patience = self._next_patience
+            if self._may_join:
+                self._join_rounds()
         if response.is_whole:
             self._settle(response)
         elif taken is ALL:
@@ -258,6 +271,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the exchange, if one is going on, what that means for it."""
         self._pool.forget(self)
+        self.leave_rounds()
         response, self._response = self._response, None
         if response is not None:
             response.let_go()
@@ -268,10 +282,30 @@ class _Connection(asyncio.Protocol):
         else:
             self._end(response.lost(exc))
 
+    # Rounds.
+
+    def _join_rounds(self) -> None:
+        """Be read with others from now on."""
+        self._may_join = False
+        if self._pool.rounds is not None and not self._transport.is_closing():
+            self._descriptor = self._transport.get_extra_info("socket").fileno()
+            self._transport.pause_reading()
+            self._pool.rounds.join(self._descriptor, self)
+
+    def leave_rounds(self) -> None:
+        """Be read by the transport again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0 or self._pool.rounds is None:
+            return
+        self._pool.rounds.leave(descriptor, self)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     # How an exchange ends.
 
     def _settle(self, response: Response) -> None:
         """The response is whole: be idle, or go."""
+        self.leave_rounds()
         self._response = None
         response.let_go()
         self._end(None)
@@ -285,6 +319,7 @@ class _Connection(asyncio.Protocol):
 
     def _drain(self) -> None:
         """The reader has all: let the task go on, and give the rest of the response a moment to come in."""
+        self.leave_rounds()
         self._end(None)
         self._set_timer(self._loop.call_later(_DRAIN_TIMEOUT, self.abort))
 
@@ -293,6 +328,7 @@ class _Connection(asyncio.Protocol):
             self._response.let_go()
         self._response = None
         self._end(error)
+        self.leave_rounds()
         self._transport.abort()
 
     def _end(self, error: Exception | None) -> None:

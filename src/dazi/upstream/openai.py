@@ -28,6 +28,7 @@ from dazi.upstream.exchange import checked_key, encode, endpoint
 from dazi.upstream.http import Client, Timeouts
 from dazi.upstream.presets import Preset, continued, switched
 from dazi.upstream.response import ALL, NOTHING, PROGRESS, Take, Taken, error_code, fault
+from dazi.upstream.rounds import Rounds
 
 _PATH = "/chat/completions"
 # Options of a start that are the gateway's own affair: it always streams, always counts, and asks for one answer.
@@ -55,6 +56,7 @@ class OpenAIUpstream:
         preset: what this server has to be asked differently (`presets`).
         headers: sent with every request.
         options: added to every request's body, where the prompt does not say otherwise.
+        rounds: in which its answers are read; by default each as it comes.
     """
 
     def __init__(  # noqa: PLR0913  # what servers differ in
@@ -69,16 +71,17 @@ class OpenAIUpstream:
         preset: Preset | None = None,
         headers: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         fields = dict(headers or {}) | ({"Authorization": f"Bearer {checked_key(key)}"} if key else {})
         self._base_url = base_url
         self._preset = preset or Preset()
-        self._client = Client(endpoint(base_url, _PATH), headers=fields, timeouts=timeouts, tls=tls)
+        self._client = Client(endpoint(base_url, _PATH), headers=fields, timeouts=timeouts, tls=tls, rounds=rounds)
         # Where texts are continued; the same, but for a house that has an address of its own for it.
         self._continuing = self._client
         if self._preset.continuation_url and base_url == self._preset.url:
             url = endpoint(self._preset.continuation_url, _PATH)
-            self._continuing = Client(url, headers=fields, timeouts=timeouts, tls=tls)
+            self._continuing = Client(url, headers=fields, timeouts=timeouts, tls=tls, rounds=rounds)
         self._model = model
         self._limit = limit
         self._options = dict(options or {})

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from dazi import settings as configuration
 from dazi.errors import ConfigError
-from dazi.log import Log
+from dazi.log import AppendsNow, Log
 from dazi.log.fallback import Durable, beside_memory
 from dazi.log.memory import MEMORY, MemoryLog
 from dazi.log.sqlite import SqliteLog
@@ -36,6 +36,7 @@ from dazi.upstream.custom import Answerer, from_generator
 from dazi.upstream.demo import DemoUpstream
 from dazi.upstream.local import LocalUpstream
 from dazi.upstream.openai import OpenAIUpstream
+from dazi.upstream.rounds import Rounds
 from dazi.web import chat
 from dazi.web.addresses import Addresses
 from dazi.web.admin import Admin, AdminKeys, Books, Ledger
@@ -79,10 +80,11 @@ class App:
         *,
         wechat: WeChat | None = None,
         owner: OwnerHook | None = None,
+        rounds: Rounds | None = None,
     ) -> None:
         self.gateway = gateway
         metrics = books.metrics
-        readers = Readers(metrics)
+        readers = Readers(metrics, rounds)
         gateway.on_closing(readers.goodbye)
         is_guarded = configuration.is_guarded(settings) or owner is not None
         hosts = settings.hosts or (("*",) if is_guarded else ())
@@ -173,7 +175,12 @@ def create_app(
     settings = settings or configuration.load().settings
     wechat = _wechat_of(settings)
     policy = safety or build_policy(settings.safety, key=settings.safety_key, wechat=wechat)
-    upstreams = models_of(settings) if models is None else {name: _upstream(model) for name, model in models.items()}
+    log = log_of(settings)
+    # A log that takes time gathers text by itself, and is quicker to take it as it comes.
+    rounds = Rounds(settings.coalesce if isinstance(log, AppendsNow) else 0)
+    upstreams = (
+        models_of(settings, rounds) if models is None else {name: _upstream(model) for name, model in models.items()}
+    )
     metrics, ledger = Metrics(tuple(upstreams)), Ledger()
     watch = Watch(upstreams, metrics.asked)
     if policy is not None:
@@ -182,7 +189,7 @@ def create_app(
     telemetry = Chorus((metrics, ledger, *_traces()))
     quota = quota_of(settings)
     gateway = Gateway(
-        log_of(settings),
+        log,
         upstreams,
         limits=limits or limits_of(settings),
         telemetry=telemetry,
@@ -191,7 +198,7 @@ def create_app(
         ),
         marks=None if isinstance(quota, MemoryQuota) else quota,
     )
-    return App(gateway, settings, Books(metrics, ledger, watch), wechat=wechat, owner=owner)
+    return App(gateway, settings, Books(metrics, ledger, watch), wechat=wechat, owner=owner, rounds=rounds)
 
 
 def _issuer_of(settings: Settings) -> Issuer | None:
@@ -321,14 +328,14 @@ def _upstream(model: Upstream | Answerer) -> Upstream:
     return cast("Upstream", model)
 
 
-def models_of(settings: Settings) -> dict[str, Upstream]:
+def models_of(settings: Settings, rounds: Rounds | None = None) -> dict[str, Upstream]:
     """Make the upstreams that the settings name: several, one OpenAI-compatible server's models, or the embedded ones."""
     if settings.upstreams:
-        pools = build(settings.upstreams, settings.routing)
+        pools = build(settings.upstreams, settings.routing, rounds=rounds)
         return {name: pools[name] for name in settings.model or pools}
     if settings.upstream:
         key = settings.upstream_key
-        return {name: OpenAIUpstream(settings.upstream, key=key or None) for name in settings.model}
+        return {name: OpenAIUpstream(settings.upstream, key=key or None, rounds=rounds) for name in settings.model}
     embedded: dict[str, Upstream] = {}
     if LocalUpstream.is_available():
         embedded["smollm2"] = LocalUpstream()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Protocol
 
+from dazi.upstream.rounds import Rounds
 from dazi.web.metrics import Left, Metrics
 
 
@@ -40,10 +42,12 @@ class Readers:
 
     Args:
         metrics: who counts them.
+        rounds: at whose ends those are written to whose window is as long.
     """
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, rounds: Rounds | None = None) -> None:
         self._metrics = metrics or Metrics()
+        self._rounds = rounds or Rounds(0)
         # When the first reader of this turn asked to be written to.
         self._asked = 0.0
         self._readers: set[Member] = set()
@@ -77,7 +81,9 @@ class Readers:
     def write_within(self, reader: Member, window: float) -> None:
         """Flush this reader before `window` seconds are over, together with all that asked for the same."""
         due = self._windows.setdefault(window, [])
-        if not due:
+        if not due and window == self._rounds.window:
+            self._rounds.at_end(partial(self._close_window, window))
+        elif not due:
             asyncio.get_running_loop().call_later(window, self._close_window, window)
         due.append(reader)
 
