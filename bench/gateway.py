@@ -181,7 +181,7 @@ def run(*, full: bool, rounds: int, only: frozenset[str]) -> list[Cell]:
     """Measure everything."""
     ways = [way for way in (*PEERS, *MODES) if not only or way.server in only]
     peers = [way for way in PEERS if way in ways]
-    rated = [way for way in ways if way in PEERS or "coalesce" in way.path]
+    rated = [way for way in ways if way in PEERS or "coalesce" in way.name]
     workers = [way for way in WORKERS if not only or way.server in only]
     with stage() as here:
         cells = _told(here, MAIN, ways, rounds)

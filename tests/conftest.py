@@ -79,7 +79,7 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            models: Mapping[str, Upstream | Answerer],
+            models: Mapping[str, Upstream | Answerer] | None,
             *,
             settings: Settings | None = None,
             limits: Limits | None = None,

@@ -129,6 +129,7 @@ SERVERS = {
     "httpx": Server(_uvicorn("starlette_httpx:app"), _with_upstream),
     "litellm": Server(_litellm, lambda _: _LITELLM_SETTINGS, patience=180),
     "dazi": Server(_dazi()),
+    "window": Server(_dazi(), lambda _: {"DAZI_COALESCE": "0.04"}),
     "sqlite": Server(_dazi("--log", "sqlite:///{folder}/dazi.db")),
     "redis": Server(_dazi("--log", "{redis}")),
 }
@@ -141,7 +142,7 @@ PEERS = (
     Way("Dazi, OpenAI's API", "dazi", _CHAT, merges=True),
 )
 MODES = (
-    Way("Dazi, coalesce=0.04", "dazi", f"{_START}?coalesce=0.04", merges=True),
+    Way("Dazi, coalesce=0.04", "window", _START, merges=True),
     Way("Dazi, utf8", "dazi", f"{_START}?encoding=utf8", merges=True),
     Way("Dazi, replace", "dazi", f"{_START}?mode=replace", merges=True),
     Way("Dazi, SQLite", "sqlite", _START, merges=True),

@@ -65,7 +65,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     after their end. `capacity`: bytes that the log may take until new starts are refused; 0: no limit but memory's own.
     `fsync`: whether each commit to a file is on the disk before it is shown (`full`), or soon after (`normal`). `lease`:
     seconds within which the generations of a process that died are ended. `window`: seconds for which pieces are gathered
-    into one commit; `auto`: as suits the log. `undurable`: whether starts are kept in memory while the log cannot be reached.
+    into one commit. `undurable`: whether starts are kept in memory while the log cannot be reached.
     `max_answer`, `max_owner`, `max_total`: characters of one answer, of all that run for one owner (0: no limit of their own), of all that
     run in a process. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
     `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `dazi.upstream.plan`. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
     `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
     of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
-    with it. `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
+    with it; with a log in memory answers are read in rounds as long (`dazi.upstream.rounds`). `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
     whether `/admin` may show answers. `wechat_apps`: mini programs whose users may log in, each as `appid:AppSecret`;
     `session_secrets` sign their tokens, which are good for `session_ttl` seconds; `wechat_referer`: whether a log-in must
     come from one of them; `wechat_url`: where WeChat is. `jwt_jwks_url`, `jwt_issuer`,

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dazi.errors import ConfigError, UpstreamError
 from dazi.upstream import http
 from dazi.upstream.http import Client, Timeouts
 from dazi.upstream.response import Take, Taken
+from dazi.upstream.rounds import Rounds
 
 Mock = Callable[..., Awaitable[MockServer]]
 
@@ -47,13 +49,22 @@ def keeper() -> Keeper:
     return Keeper()
 
 
+@pytest.fixture(params=[0, 0.005], ids=["as it comes", "in rounds"], autouse=True)
+def rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    """Read what comes at once, and in rounds: every law holds for both."""
+    rounds = Rounds(request.param)
+    monkeypatch.setattr(http, "Client", partial(Client, rounds=rounds))
+    return rounds
+
+
 @asynccontextmanager
 async def client_of(server: MockServer, timeouts: Timeouts = PATIENT, **options: Any) -> AsyncIterator[Client]:
-    client = Client(f"{server.url}/chat", headers={"Authorization": "Bearer k"}, timeouts=timeouts, **options)
+    client = http.Client(f"{server.url}/chat", headers={"Authorization": "Bearer k"}, timeouts=timeouts, **options)
     yield client
     client.close()
     await settled()
     assert not client._pool.all, "connections are left"
+    assert client._pool.rounds is None or client._pool.rounds._poll is None, "connections are read still"
 
 
 async def settled() -> None:
