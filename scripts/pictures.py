@@ -61,7 +61,7 @@ async def typing(prompt: Prompt) -> AsyncIterator[str | Reasoning]:
     for at in range(0, len(ANSWER), 2):
         yield ANSWER[at : at + 2]
         await asyncio.sleep(0.045)
-        if at > 90 and "断" in str(prompt.messages[-1]["content"]):
+        if at > 75 and "断" in str(prompt.messages[-1]["content"]):
             raise UpstreamError("truncated", "It broke off.", retryable=True)
 
 
@@ -75,6 +75,8 @@ async def main() -> None:
         await pictures.finished("dark")
         await pictures.recovered()
         await pictures.trouble()
+        await pictures.panel("en-US", "preview")
+        await pictures.panel("zh-CN", "preview.zh-CN")
         await pictures.animated()
         await browser.close()
 
@@ -116,13 +118,21 @@ class Pictures:
 
     async def open(self, theme: str = "light", scale: float = 2) -> Page:
         """A phone with the program, which has just been installed."""
-        context = await self.browser.new_context(
-            viewport={"width": 900, "height": 960}, device_scale_factor=scale, locale="zh-CN"
-        )
-        page = await context.new_page()
-        query = {"app": "miniprogram", "gateway": self.gateway, "profile": "ios", "theme": theme, "fresh": 1}
-        await load(page, f"{self.preview}?{urlencode(query)}")
+        page = await self.window(900, scale, "zh-CN")
+        await load(page, self.address(theme=theme))
         return page
+
+    async def window(self, width: int, scale: float, locale: str) -> Page:
+        """A browser's window."""
+        context = await self.browser.new_context(
+            viewport={"width": width, "height": 960}, device_scale_factor=scale, locale=locale
+        )
+        return await context.new_page()
+
+    def address(self, **parameters: str) -> str:
+        """Where the preview shows the program, newly installed."""
+        query = {"app": "miniprogram", "gateway": self.gateway, "profile": "ios", "fresh": 1, **parameters}
+        return f"{self.preview}?{urlencode(query)}"
 
     async def welcome(self) -> None:
         """Nothing said yet."""
@@ -158,7 +168,23 @@ class Pictures:
         page = await self.open()
         await ask(page, "断了会怎样？")
         await shown(page, "再问一次")
+        await typed(page)
         await self.take(page, "miniprogram-trouble")
+
+    async def panel(self, locale: str, name: str) -> None:
+        """The preview as it is: phone and panel, in mid-answer, cut and gone on, with the chunks of one request."""
+        page = await self.window(1280, 1.5, locale)
+        await page.goto(self.address(theme="light", cut="random"))
+        await page.evaluate("async () => (await preview).ready")
+        await ask(page, QUESTION)
+        await shown(page, "按字节解码")
+        for _ in range(2):
+            await page.locator("#offline").click()
+            await page.wait_for_timeout(300)
+        await shown(page, "只露出")
+        await page.locator(".requests summary").first.click()
+        await page.screenshot(path=IMAGES / f"{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": 892})
+        await page.context.close()
 
     async def animated(self) -> None:
         """From the question to the end, as it was typed."""
@@ -217,7 +243,12 @@ async def ended(page: Page) -> None:
     """Wait until the answer is there, and typed."""
     program = page.frame_locator("iframe")
     await program.locator("[aria-label=重新生成]").last.wait_for(timeout=60_000)
-    await program.locator("[class*=typing]").wait_for(state="detached", timeout=60_000)
+    await typed(page)
+
+
+async def typed(page: Page) -> None:
+    """Wait until all that was said is typed."""
+    await page.frame_locator("iframe").locator("[class*=typing]").wait_for(state="detached", timeout=60_000)
 
 
 async def place(page: Page) -> FloatRect:

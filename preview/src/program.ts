@@ -36,6 +36,11 @@ export interface AppConfig {
   tabBar?: TabBar
 }
 
+/** What a colour means; `@name` is of theme.json. */
+export function colorOf({ themes }: AppConfig, theme: 'light' | 'dark', value: string | undefined, otherwise: string): string {
+  return (value?.startsWith('@') ? themes[theme][value.slice(1)] : value) || otherwise
+}
+
 export interface Part {
   config: Config
   isPage: boolean

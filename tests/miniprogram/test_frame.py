@@ -59,6 +59,11 @@ async def test_tabs_keep_their_pages(page: Page, preview: str) -> None:
     await tabs.nth(0).click()
     await expect(program.locator("#counter")).to_have_text("count 4")
     await expect(tabs.nth(0)).to_have_attribute("aria-current", "page")
+    await page.evaluate("preview.page().mark()")
+    await expect(tabs).to_have_text(["首页", "话…"])
+    await expect(page.locator(".dot")).to_be_visible()
+    await expect(page.locator(".tabs")).to_have_css("background-color", "rgb(4, 5, 6)")
+    await expect(tabs.nth(1)).to_have_css("color", "rgb(1, 2, 3)")
     await program.locator("#go").click()
     await expect(tabs).to_have_count(0)
     assert await page.evaluate("preview.errors") == []

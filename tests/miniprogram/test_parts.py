@@ -10,6 +10,7 @@ from playwright.async_api import expect
 from tests.miniprogram.conftest import Programs
 from tests.miniprogram.preview import FIXTURE, Program
 
+_DRAG = "on => on.dispatchEvent(new TouchEvent('touchmove', { bubbles: true, touches: [new Touch({ identifier: 1, target: on, clientX: 1 })] }))"
 ORDERS = FIXTURE.parent / "orders.json"
 
 
@@ -153,8 +154,10 @@ async def test_calls_answer_as_wechat_does(calls: Program) -> None:
         "theme": "light",
         "networkType": "wifi",
         "nowhere": 'navigateTo:fail page "pages/none/index" is not found',
+        "scanned": "scanCode:fail it is not in this preview",
+        "marked": "setTabBarBadge:fail not TabBar page",
         "wrong": "function",
-        "can": [True, False],
+        "can": [True, False, False, "undefined"],
         "platform": "android",
         "develop": "develop",
         "absent": ["undefined"] * 4,
@@ -173,6 +176,14 @@ async def test_dialogs_are_answered_by_a_tap(calls: Program) -> None:
         await calls.tap(tapped)
         await expect(calls.find("#told")).to_have_text(json.dumps(expected, separators=(",", ":")))
         await expect(calls.find(".preview-overlay")).to_have_count(0)
+
+
+async def test_pictures_are_looked_at_one_after_the_other(calls: Program) -> None:
+    await calls.tap("#picture")
+    for _ in range(2):
+        await calls.until("document.querySelector('.preview-picture-image').naturalWidth > 0")
+        await calls.tap(".preview-picture")
+    await expect(calls.find(".preview-picture")).to_have_count(0)
 
 
 async def test_a_toast_is_seen_and_noted(calls: Program) -> None:
@@ -213,6 +224,45 @@ async def test_the_language_of_templates(program: Programs) -> None:
     counts = await page.set_data()
     assert counts["bytes"] == len('{"n":2,"list[0].name":"A","list[2]":{"id":3,"name":"c"}}')
     await page.check_clean()
+
+
+async def test_what_moves(program: Programs) -> None:
+    """Animations, WXS that moves elements without `setData`, a swiper of itself, a canvas, and what comes into sight."""
+    page = await program("fixture").open()
+    await page.ask("preview.page().move()")
+    await page.until("preview.page().told[0] === '你好' && preview.page().drawn === 255")
+    style = "getComputedStyle(document.querySelector({!r})).{}"
+    await page.until(style.format("#animated", "transform") + " === 'matrix(2, 0, 0, 2, 30, 0)'")
+    assert await page.ask(style.format("#animated", "opacity")) == "0.5"
+    dragged = page.find(".dragged")
+    await expect(dragged).to_have_css("width", "10px")
+    await page.ask("preview.page().setData({ count: 3 })")
+    await expect(dragged).to_have_css("width", "30px")
+    for _ in range(2):
+        await dragged.evaluate(_DRAG)
+    await expect(dragged).to_have_css("margin-left", "39px")
+    await expect(dragged).to_have_css("font-size", "12px")
+    await expect(dragged).to_have_css("color", "rgb(4, 5, 6)")
+    await page.until("preview.page().turns > 2")
+    assert await page.ask("preview.page().first") == {"current": 1, "source": "autoplay", "currentItemId": "at-1"}
+    await expect(page.find("#swiper .preview-dots i")).to_have_count(3)
+    await page.tap("#region")
+    await page.find(".preview-picker-field").last.fill("福田区")
+    await page.tap(".preview-picker-confirm")
+    await expect(page.find("#region")).to_have_text("福田区")
+    for button in ("#share", "#phone"):
+        await page.tap(button)
+    assert await page.notes("share") == [{"title": "button 这里", "path": "/pages/index/index"}]
+    await page.ask("scrollTo(0, 9999)")
+    await page.until("preview.page().told.at(-1) === true")
+    told = ["你好", "一", "一", "getPhoneNumber:fail it is not in this preview", True]
+    assert await page.ask("[preview.page().told, preview.errors, preview.missing]") == [
+        told,
+        [],
+        ['<button open-type="getPhoneNumber">'],
+    ]
+    await page.ask("preview.back()")
+    assert (await page.ask("preview.page().told"))[-2:] == ["听见了", "show"]
 
 
 async def test_a_component_is_called_in_the_base_librarys_order(program: Programs) -> None:

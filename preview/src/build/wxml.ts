@@ -13,7 +13,7 @@ import type { Problem } from './problems.js'
 const { TmplGroup } = createRequire(import.meta.url)('glass-easel-template-compiler') as { TmplGroup: new () => Group }
 
 export interface Templates {
-  /** An expression. */
+  /** An expression, in which `describe` is what gives WXS its descriptors. */
   code: string
   /** The tags that each template uses. */
   tags: Record<string, Set<string>>
@@ -27,14 +27,14 @@ interface Diagnosis {
   startLine: number
 }
 
-// The compiler takes WXS for JavaScript: what WXS has besides is given to it here. The listener's second argument is the owner,
-// for listeners that are functions of WXS (`lv` is set then).
+// The compiler takes WXS for JavaScript: what WXS has besides is given to it here. `describe` is the runtime's: functions of WXS get
+// descriptors of elements, those that listen to an event (`lv` is set then) and those that watch a property (`change:`).
 const WXS = [
   'function getRegExp(p,f){return new RegExp(p,f)}',
   'function getDate(){return arguments.length?new (Function.prototype.bind.apply(Date,[null].concat([].slice.call(arguments)))):new Date()}',
   // A phone's event has its detail of its own, for which uni-app and Taro look.
-  'Q.C=function(elem,ev,f,lv){Object.defineProperty(ev,"detail",{value:ev.detail,enumerable:true,writable:true,configurable:true});return lv?f.call(elem,ev,ownerOf(elem)):f.call(elem,ev)}',
-  'function ownerOf(e){var c=e.getMethodCaller?e.getMethodCaller():e;return{callMethod:function(n,a){return c[n](a)},triggerEvent:function(n,d){return e.triggerEvent(n,d)}}}',
+  'Q.C=function(elem,ev,f,lv){Object.defineProperty(ev,"detail",{value:ev.detail,enumerable:true,writable:true,configurable:true});if(!lv)return f.call(elem,ev);ev.instance=describe(ev.currentTarget);return f.call(elem,ev,describe(elem))}',
+  'Q.A=function(f){return typeof f==="function"?function(v,old,owner,elem){return f(v,old,describe(owner),describe(elem))}:f}',
   '',
 ].join(';')
 

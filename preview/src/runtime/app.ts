@@ -1,4 +1,8 @@
-/** The program as a whole: `App`, `getApp`, and the moments that it is told of. */
+/**
+ * The program as a whole: `App`, `getApp`, and the moments that it is told of.
+ *
+ * Law: what the app throws in one of them is told, and the program goes on.
+ */
 
 import type { Definition } from './engine.js'
 
@@ -24,20 +28,29 @@ export interface Application {
   unlisten(event: AppEvent, listener?: Listener): void
 }
 
-export function createApplication(): Application {
+export function createApplication(onError: (error: unknown) => void): Application {
   const instance: Definition = {}
   const listeners = new Map<AppEvent, Set<Listener>>(EVENTS.map((event) => [event, new Set()]))
+
+  function attempt(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      onError(error)
+    }
+  }
+
   return {
     instance,
     define(definition) {
       Object.assign(instance, definition)
     },
     launch(options) {
-      instance.onLaunch?.(options)
+      attempt(() => instance.onLaunch?.(options))
     },
     tell(event, value) {
-      instance[`on${event}`]?.(value)
-      for (const listener of [...(listeners.get(event) || [])]) listener(value)
+      attempt(() => instance[`on${event}`]?.(value))
+      for (const listener of [...(listeners.get(event) || [])]) attempt(() => listener(value))
     },
     listen: (event, listener) => void listeners.get(event)?.add(listener),
     unlisten(event, listener) {

@@ -8,6 +8,7 @@
 import { glassEasel, MiniProgramEnv, type Root } from 'glass-easel-miniprogram-adapter'
 import type { Part } from '../program.js'
 import { toCss } from '../lengths.js'
+import { mendCrossings } from './crossings.js'
 import { pointOf } from './presses.js'
 
 export type Component = glassEasel.GeneralComponent
@@ -43,6 +44,7 @@ export function createEngine(templates: TemplateGroup, tookTap: () => boolean): 
   context.setListenerStats = (element, type, ...rest) => {
     if (BROWSER_EVENTS.test(type)) listen(element, type, ...rest)
   }
+  mendCrossings(context)
   context.onEvent((target, type, detail, options) => {
     if (type !== 'tap' || (!tookTap() && !isDisabled(target))) return dispatch(target, type, detail, options)
   })

@@ -43,7 +43,7 @@ export function createNotes(): Notes {
     note,
     changed,
     fail(error) {
-      const message = error instanceof Error ? error.stack || error.message : String(error)
+      const message = textOf(error)
       errors.push(message)
       if (errors.length > MOST_ENTRIES) errors.shift()
       note('error', message)
@@ -54,4 +54,10 @@ export function createNotes(): Notes {
       return () => listeners.delete(listener)
     },
   }
+}
+
+/** A program may throw anything, and `wx` fails with objects of its own. */
+function textOf(error: unknown): string {
+  if (error instanceof Error) return error.stack || error.message
+  return typeof error === 'object' && error ? String((error as { errMsg?: string }).errMsg || JSON.stringify(error)) : String(error)
 }

@@ -6,6 +6,7 @@
 
 import type { Root } from 'glass-easel-miniprogram-adapter'
 import type { Program } from '../program.js'
+import { type Channel, createChannel, type Listener } from './channel.js'
 import type { Caller, Component, Engine } from './engine.js'
 import type { Styles } from './styles.js'
 
@@ -20,6 +21,8 @@ export interface Page {
   root: Root
   /** Holds its elements. */
   element: HTMLElement
+  /** To the page that opened it. */
+  channel: Channel
   /** How far it was scrolled when it was covered, CSS pixels. */
   scrolled: number
 }
@@ -27,8 +30,8 @@ export interface Page {
 export interface Pages {
   stack: readonly Page[]
   top(): Page | undefined
-  /** Navigate; throws an `Error` whose message is WeChat's. */
-  open(url: string): Page
+  /** Navigate; throws an `Error` whose message is WeChat's. `events` are listened to for the page that opens the other. */
+  open(url: string, events?: Record<string, Listener>): Page
   redirect(url: string): Page
   back(delta: number): void
   relaunch(url: string): Page
@@ -65,15 +68,17 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
     }
   }
 
-  function create(url: string): Page {
+  function create(url: string, events: Record<string, Listener>): Page {
     const [path = '', search = ''] = url.split('?')
     const query = queryOf(search)
     const element = document.createElement('div')
     element.className = 'preview-page'
     host.append(element)
     const root = engine.createPage(url)
-    const page: Page = { route: path, query, root, element, scrolled: 0, caller: root.get() as unknown as Caller }
-    Object.assign(page.caller, { route: path, options: query })
+    const channel = createChannel()
+    for (const [name, listener] of Object.entries(events)) channel.opener.on(name, listener)
+    const page: Page = { route: path, query, root, element, channel, scrolled: 0, caller: root.get() as unknown as Caller }
+    Object.assign(page.caller, { route: path, options: query, getOpenerEventChannel: () => channel.opened })
     // On the stack before its components are attached, for they look for it.
     stack.push(page)
     const placeholder = document.createElement('div')
@@ -82,8 +87,8 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
     return page
   }
 
-  function load(url: string): Page {
-    const top = create(url)
+  function load(url: string, events: Record<string, Listener> = {}): Page {
+    const top = create(url, events)
     call(top, 'onLoad', top.query)
     show(top)
     requestAnimationFrame(() => {
@@ -149,12 +154,12 @@ export function createPages({ program, engine, styles, host, onTop, onError }: P
     stack,
     call,
     top: () => stack.at(-1),
-    open(url) {
+    open(url, events) {
       const target = check('navigateTo', url)
       if (isTab(target)) throw new Error(`navigateTo:fail can not navigateTo a tabbar page`)
       if (stack.length >= MOST_PAGES) throw new Error('navigateTo:fail webview count limit exceed')
       hide(stack.at(-1))
-      return load(target)
+      return load(target, events)
     },
     redirect(url) {
       const target = check('redirectTo', url)

@@ -61,7 +61,20 @@ function complete(result: Result, { node, computedStyle = [], context }: Fields)
   if (!element) return
   const style = getComputedStyle(element)
   for (const name of computedStyle) result[name] = style.getPropertyValue(name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
-  if (node) result['node'] = element.localName === 'wx-scroll-view' ? scrollContext(element) : null
+  if (node) result['node'] = NODES[element.localName]?.(element) ?? null
+}
+
+/** What a component is for a program that asks for its `node`. */
+const NODES: Record<string, (element: HTMLElement) => object> = { 'wx-scroll-view': scrollContext, 'wx-canvas': canvasOf }
+
+/** The browser's own, with what WeChat's has besides. */
+function canvasOf(element: HTMLElement): HTMLCanvasElement {
+  const canvas = element.querySelector('canvas') as HTMLCanvasElement // of its template
+  return Object.assign(canvas, {
+    createImage: () => new Image(),
+    requestAnimationFrame: (callback: FrameRequestCallback) => requestAnimationFrame(callback),
+    cancelAnimationFrame: (timer: number) => cancelAnimationFrame(timer),
+  })
 }
 
 /** Of a scroll-view that is `enhanced`. */

@@ -1,6 +1,7 @@
 /** Puts a program, the engine, `wx` and the pages together, and gives `window.preview`. */
 
 import { glassEasel } from 'glass-easel-miniprogram-adapter'
+import { wordsOf } from '../build/problems.js'
 import { PROFILES } from '../../../sdk/emulator/profiles.js'
 import type { Parameters } from '../parameters.js'
 import type { Program } from '../program.js'
@@ -10,6 +11,8 @@ import { type BarKeeper, createBar } from './bar.js'
 import { registerBuiltIns } from './builtin/register.js'
 import { countSetData, type SetDataCounter } from './counters.js'
 import { type Course, createCourse } from './course.js'
+import { mendObservers } from './crossings.js'
+import { describe } from './descriptors.js'
 import { createEngine } from './engine.js'
 import { createKeyboard, type Keyboard } from './keyboard.js'
 import { runProgram } from './modules.js'
@@ -29,7 +32,9 @@ import { createSystem, type Phone, type Theme } from './wx/system.js'
 export function startProgram(program: Program, parameters: Parameters, session: Session): Preview {
   const notes = createNotes()
   watchErrors(notes)
+  for (const problem of program.problems) notes.note('warning', wordsOf(problem))
   extendQueries()
+  mendObservers()
   const phone = phoneOf(program, parameters)
   const host = createHost(phone)
   const missing = new Set<string>()
@@ -37,7 +42,7 @@ export function startProgram(program: Program, parameters: Parameters, session: 
   const styles = createStyles(program)
   styles.theme(phone.theme)
   // The builder's own expression.
-  const engine = createEngine(new Function(`return ${program.templates}`)() as never, watchPresses().tookTap)
+  const engine = createEngine(new Function('describe', `return ${program.templates}`)(describe) as never, watchPresses().tookTap)
   const network = createNetwork({
     address: new URL('wire', location.href.replace(/^http/, 'ws')).href,
     gateway: parameters.gateway === 'none' ? '' : parameters.gateway || session.gateway,
@@ -61,7 +66,7 @@ export function startProgram(program: Program, parameters: Parameters, session: 
   const navigation = createNavigation(pages, bar.change)
   const storage = createStorage(program.name)
   if (parameters.fresh) storage.clearStorageSync()
-  const application = createApplication()
+  const application = createApplication(notes.fail)
   const launch = launchOf(parameters.page || program.app.pages[0] || '')
   const wx = createWx({
     program,
@@ -71,11 +76,17 @@ export function startProgram(program: Program, parameters: Parameters, session: 
     pages,
     login: () => logIn(parameters.user),
     onMissing: (name) => void missing.add(name),
-    parts: [system.wx, navigation, storage, createDialogs(notes.note)],
+    parts: [system.wx, bar.wx, navigation, storage, createDialogs(notes.note, (src) => fileUrl(program.name, '', src))],
   })
   registerBuiltIns(engine, {
     className: engine.className,
     focus: keyboard.focus,
+    missing: (name) => void missing.add(name),
+    share(button) {
+      const page = pages.top()
+      const target = { id: button.id, dataset: button.dataset }
+      if (page) notes.note('share', { title: bar.now().title, path: page.route, ...(pages.call(page, 'onShareAppMessage', { from: 'button', target }) as object) })
+    },
     fileUrl: (component, src) => fileUrl(program.name, component.ownerShadowRoot?.getHostNode().is || '', src),
     navigate: (api, option) => void (navigation as Record<string, (option: object) => unknown>)[api]?.({ ...option, fail: notes.fail }),
   })
@@ -223,8 +234,11 @@ function fileUrl(name: string, part: string, src: string): string {
 }
 
 function watchErrors({ fail, note }: Notes): void {
+  const told = new Set<string>()
   glassEasel.addGlobalWarningListener((message) => {
-    note('warning', message)
+    // What is so in a list is so of each of its items, and each time.
+    if (!told.has(message)) note('warning', message)
+    told.add(message)
     return true // it is told on the console as well
   })
   glassEasel.addGlobalErrorListener((error) => {

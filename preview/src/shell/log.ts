@@ -7,6 +7,8 @@ import { word } from './words.js'
 
 // Of what is drawn; what is kept is in `preview.network`.
 const MOST_CHUNKS = 200
+// Of the HTTP statuses.
+const FIRST_ERROR = 400
 
 export function createLog(preview: Preview): HTMLElement {
   const counters = element('div', { className: 'counters' })
@@ -26,6 +28,7 @@ export function createLog(preview: Preview): HTMLElement {
       .map(({ at, kind, value }) =>
         element('div', { className: `note ${kind}` }, `${seconds(at)} ${kind} `, typeof value === 'string' ? value : JSON.stringify(value)),
       )
+    if (!notes.length) notes.push(element('div', { className: 'note' }, word('nothing')))
     events.replaceChildren(element('h2', {}, word('events')), ...notes)
   }
 
@@ -64,9 +67,9 @@ function request(entry: NetworkEntry, open: Set<number>): HTMLElement {
   return details
 }
 
-function stateOf({ end, wasAborted }: NetworkEntry): string {
+function stateOf({ end, wasAborted, statusCode = 0 }: NetworkEntry): string {
   if (!end) return 'running'
-  return end === 'request:ok' || wasAborted ? 'ended' : 'failed'
+  return (end === 'request:ok' && statusCode < FIRST_ERROR) || wasAborted ? 'ended' : 'failed'
 }
 
 function chunks(entries: readonly ChunkEntry[]): HTMLElement {

@@ -7,7 +7,7 @@ import { element } from './dom.js'
 import { createLog } from './log.js'
 import { type Word, word } from './words.js'
 
-const LOCK_MILLISECONDS = 10_000
+const LOCK_MILLISECONDS = 10_000 // of the emulator's clock
 const CUTS = ['none', 'bytes', 'random', 'glued']
 const SPEEDS = ['1', '5', '20']
 
@@ -66,7 +66,7 @@ function buttons(preview: Preview, search: URLSearchParams, restart: () => void)
   theme.textContent = word(preview.theme() === 'dark' ? 'light' : 'dark')
   return [
     visible,
-    button('lock', () => void preview.background(LOCK_MILLISECONDS)),
+    button('lock', () => void preview.background(LOCK_MILLISECONDS / Number(search.get('speed') || 1))),
     button('offline', (self) => {
       isOnline = !isOnline
       if (isOnline) preview.online()

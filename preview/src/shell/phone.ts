@@ -1,6 +1,6 @@
 /** The phone around the program: status bar, navigation bar with the capsule, the window, and the bar at the bottom. */
 
-import type { Tab } from '../runtime/bar.js'
+import type { Tab } from '../runtime/tabs.js'
 import type { Preview } from '../runtime/preview.js'
 import { element } from './dom.js'
 import { word } from './words.js'
@@ -48,8 +48,9 @@ export function createPhone(host: HTMLElement, { app, profile, isBare }: PhoneOp
   host.replaceChildren(status, bar, capsule, frame, tabs, home, veil)
 
   function draw(preview: Preview): void {
-    const { title: name, background, text, isCustom, canGoBack, tabs: items } = preview.bar()
+    const { title: name, background, text, isCustom, canGoBack, tabs: items, tabsBackground } = preview.bar()
     tabs.hidden = !items.length
+    tabs.style.background = tabsBackground
     tabs.replaceChildren(...items.map((tab) => tabButton(tab, app, () => preview.tab(tab.path))))
     title.textContent = name
     back.hidden = !canGoBack
@@ -76,8 +77,9 @@ export function createPhone(host: HTMLElement, { app, profile, isBare }: PhoneOp
   }
 }
 
-function tabButton({ text, icon, color, isChosen }: Tab, app: string, onclick: () => void): HTMLElement {
-  const content = icon ? [element('img', { src: `files/${encodeURIComponent(app)}/${icon}`, alt: '' }), text] : [text]
+function tabButton({ text, icon, color, isChosen, badge, hasDot }: Tab, app: string, onclick: () => void): HTMLElement {
+  const content: (Node | string)[] = icon ? [element('img', { src: `files/${encodeURIComponent(app)}/${icon}`, alt: '' }), text] : [text]
+  if (badge || hasDot) content.push(element('span', { className: badge ? 'badge' : 'badge dot' }, badge))
   const button = element('button', { onclick, ariaCurrent: isChosen ? 'page' : null }, ...content)
   button.style.color = color
   return button

@@ -1,7 +1,8 @@
-/** Boxes: view, scroll-view, swiper, and what is but a box here. */
+/** Boxes: view, scroll-view, and what is but a box here. */
 
 import { type Definition, inner, type Self } from './definition.js'
 import type { World } from './register.js'
+import { swiper } from './swiper.js'
 
 type Scrolled = { scrollTop: number; scrollLeft: number; scrollHeight: number; scrollWidth: number; deltaX: number; deltaY: number }
 
@@ -16,6 +17,7 @@ export function createContainers(_world: World): Record<string, Definition> {
       observers: { show: (value, element) => void element.toggleAttribute('hidden', !value) },
     },
     'page-meta': {},
+    canvas: { properties: { type: String, canvasId: String, disableScroll: Boolean } },
     'navigation-bar': { properties: { title: String } },
     'scroll-view': {
       properties: {
@@ -63,24 +65,7 @@ export function createContainers(_world: World): Record<string, Definition> {
         showScrollbar: (value, element) => void (box(element).style.scrollbarWidth = value ? '' : 'none'),
       },
     },
-    swiper: {
-      properties: {
-        current: Number,
-        autoplay: Boolean,
-        interval: { type: Number, value: 5000 },
-        duration: { type: Number, value: 500 },
-        circular: Boolean,
-        vertical: Boolean,
-        indicatorDots: Boolean,
-        indicatorColor: String,
-        indicatorActiveColor: String,
-      },
-      attached: attachSwiper,
-      observers: {
-        current: (value, element) =>
-          inner(element, '.preview-swiper').scrollTo({ left: Number(value) * element.clientWidth, behavior: 'smooth' }),
-      },
-    },
+    swiper,
     'swiper-item': { properties: { itemId: String } },
   }
 }
@@ -161,15 +146,5 @@ function label(this: Self, element: HTMLElement): void {
     const tapped = (event.getOriginalEvent() as Event | undefined)?.target as Node | null
     if (!target || (tapped && target.contains(tapped))) return
     target.matches('input, textarea') ? target.focus() : target.dispatchEvent(new CustomEvent('preview-tap'))
-  })
-}
-
-function attachSwiper(this: Self, element: HTMLElement): void {
-  const inside = inner<HTMLElement>(element, '.preview-swiper')
-  inside.addEventListener('scrollend', () => {
-    const current = Math.round(inside.scrollLeft / (element.clientWidth || 1))
-    if (current === this.data['current']) return
-    this.setData({ current })
-    this.triggerEvent('change', { current, source: 'touch', currentItemId: '' })
   })
 }

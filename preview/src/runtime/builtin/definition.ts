@@ -1,6 +1,7 @@
 /** What the built-in components have in common: what they are defined by, and the properties that all of them know. */
 
 import type { Component } from '../engine.js'
+import { type Exported, play } from '../wx/animation.js'
 
 /** The `this` of a built-in component: the engine's component itself, with its element at `$$`. */
 export type Self = Component & Record<string, any>
@@ -52,6 +53,7 @@ export const HOVER: Record<string, unknown> = {
 }
 
 export const COMMON_OBSERVERS: NonNullable<Definition['observers']> = {
+  animation: (value: Partial<Exported> | null, element) => void (value?.actions && play(element, value)),
   hidden: (value, element) => void element.toggleAttribute('hidden', Boolean(value)),
   ...Object.fromEntries(
     ARIA.map((name) => [

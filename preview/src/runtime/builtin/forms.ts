@@ -53,6 +53,7 @@ export function createForms(world: World): Record<string, Definition> {
           const form = formOf(element)
           if (form && this.data['formType'] === 'submit') form['submit']()
           if (form && this.data['formType'] === 'reset') form['reset']()
+          open(world, this)
         })
       },
     },
@@ -84,6 +85,24 @@ export function createForms(world: World): Record<string, Definition> {
       },
     },
   }
+}
+
+// What a button asks WeChat for by its `open-type`, and the event that answers.
+const ASKS: Record<string, string> = {
+  getPhoneNumber: 'getphonenumber',
+  getRealtimePhoneNumber: 'getrealtimephonenumber',
+  getUserInfo: 'getuserinfo',
+  chooseAvatar: 'chooseavatar',
+  openSetting: 'opensetting',
+  agreePrivacyAuthorization: 'agreeprivacyauthorization',
+}
+
+function open(world: World, button: Self): void {
+  const type = String(button.data['openType'] || '')
+  if (!type) return
+  if (type === 'share') return world.share(button)
+  world.missing(`<button open-type="${type}">`)
+  if (ASKS[type]) button.triggerEvent(ASKS[type], { errMsg: `${type}:fail it is not in this preview` })
 }
 
 type Host = HTMLElement & { __wxElement?: Self }

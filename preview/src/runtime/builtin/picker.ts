@@ -1,4 +1,7 @@
-/** The sheet in which a picker is answered: columns of rows to tap, or the browser's own field for a time or a date. */
+/**
+ * The sheet in which a picker is answered: columns of rows to tap, the browser's own field for a time or a date, or three to write
+ * a region into, for WeChat's list of them is not here.
+ */
 
 export interface PickOptions {
   mode: string
@@ -16,7 +19,7 @@ export function pick(options: PickOptions): Promise<unknown> {
   const overlay = element(document.body, 'div', 'preview-overlay preview-dim preview-sheet preview-picker')
   const box = element(overlay, 'div', 'preview-sheet-box')
   const head = element(box, 'div', 'preview-picker-head')
-  const read = options.mode === 'time' || options.mode === 'date' ? clock(box, options) : columns(box, options)
+  const read = (READERS[options.mode] || columns)(box, options)
   return new Promise((resolve) => {
     const close = (value: unknown) => {
       overlay.remove()
@@ -26,6 +29,17 @@ export function pick(options: PickOptions): Promise<unknown> {
     element(head, 'div', 'preview-picker-title', options.title)
     element(head, 'button', 'preview-picker-confirm', '确定').onclick = () => close(read())
   })
+}
+
+const READERS: Record<string, (box: HTMLElement, options: PickOptions) => () => unknown> = { time: clock, date: clock, region }
+
+function region(box: HTMLElement, { value }: PickOptions): () => string[] {
+  const names = Array.isArray(value) ? value.map(String) : []
+  const fields = ['省', '市', '区'].map((placeholder, at) => {
+    const input = element(box, 'input', 'preview-picker-field') as HTMLInputElement
+    return Object.assign(input, { placeholder, value: names[at] || '' })
+  })
+  return () => fields.map((input) => input.value)
 }
 
 function clock(box: HTMLElement, { mode, value, start, end, fields }: PickOptions): () => unknown {

@@ -17,6 +17,10 @@ export interface World {
   fileUrl(component: Self, src: string): string
   /** `wx.navigateTo` and its kin. */
   navigate(api: string, option: { url?: string; delta?: number }): void
+  /** A button shares the page. */
+  share(button: Self): void
+  /** The program looked for something that is not here. */
+  missing(name: string): void
   /** A field got or lost the keyboard. */
   focus(component: Self, isFocused: boolean): void
 }

@@ -1,5 +1,5 @@
 /**
- * Toasts, dialogs and action sheets: drawn over the program, and answered by a person, or by a test that taps them.
+ * Toasts, dialogs, action sheets and pictures: drawn over the program, and answered by a person, or by a test that taps them.
  *
  * Laws: one toast at a time, which a loading sign is too; what was shown is noted.
  */
@@ -34,7 +34,8 @@ const ICONS: Record<string, string> = { success: '✓', error: '✕', loading: '
 const TOAST_MILLISECONDS = 1500
 const MOST_ITEMS = 6
 
-export function createDialogs(note: (kind: string, value: unknown) => void) {
+/** @param fileUrl where a picture of the program's is served. */
+export function createDialogs(note: (kind: string, value: unknown) => void, fileUrl: (src: string) => string) {
   let hideToast = () => {}
 
   function toast({ title, icon = 'success', duration = TOAST_MILLISECONDS, mask = false }: Toast, isLoading: boolean): void {
@@ -95,7 +96,28 @@ export function createDialogs(note: (kind: string, value: unknown) => void) {
     })
   }
 
+  /** One of several; a tap leads to the next, and the last one's away. */
+  function pictures({ urls, current }: { urls: string[]; current?: string }): void {
+    if (!urls?.length) throw new Error('parameter error: parameter.urls should be an array of strings')
+    note('picture', current || urls[0])
+    let at = Math.max(0, urls.indexOf(current || ''))
+    const element = overlay('preview-picture')
+    const image = append(element, 'img', 'preview-picture-image') as HTMLImageElement
+    const count = append(element, 'div', 'preview-picture-count')
+    const draw = () => {
+      image.src = fileUrl(urls[at] || '')
+      count.textContent = urls.length > 1 ? `${at + 1}/${urls.length}` : ''
+    }
+    element.addEventListener('click', () => {
+      at += 1
+      if (at < urls.length) draw()
+      else element.remove()
+    })
+    draw()
+  }
+
   return {
+    previewImage: call('previewImage', pictures),
     showToast: call('showToast', (option: Toast) => {
       note('toast', option.title)
       toast(option, false)

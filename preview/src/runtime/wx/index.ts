@@ -1,13 +1,16 @@
 /**
  * The `wx` that the program sees: the emulator's network, and the rest of it from the files beside this one.
  *
- * Law: what is not here is noted when a program looks for it, and is `undefined`, as in a base library that has it not yet.
+ * Law: what is not here is noted when a program looks for it. It fails when it is called if a phone would ask a person or a
+ * device for it (absent.ts); anything else is `undefined`, as in a base library that has it not yet.
  */
 
 import type { Emulator } from '../../../../sdk/emulator/emulator.js'
 import type { Program } from '../../program.js'
 import type { Application, LaunchOptions } from '../app.js'
 import type { Pages } from '../pages.js'
+import { isAbsent } from './absent.js'
+import { createAnimation } from './animation.js'
 import { call } from './calls.js'
 
 export interface WxOptions {
@@ -31,6 +34,7 @@ export function createWx({ program, emulator, application, launch, pages, login,
     request: emulator.wx.request,
     login: call('login', login),
     checkSession: call('checkSession', () => undefined),
+    createAnimation,
     nextTick: (callback: () => void) => void setTimeout(callback),
     createSelectorQuery: () => pages.top()?.caller['createSelectorQuery'](),
     createIntersectionObserver: (component: { createIntersectionObserver(option?: object): unknown }, option?: object) =>
@@ -61,13 +65,18 @@ export function createWx({ program, emulator, application, launch, pages, login,
   }
   return new Proxy(all, {
     get(target, name) {
-      if (typeof name === 'string' && !(name in target) && !QUIET.test(name)) onMissing(name)
-      return Reflect.get(target, name) as unknown
+      if (typeof name !== 'string' || name in target || QUIET.test(name)) return Reflect.get(target, name) as unknown
+      onMissing(name)
+      return isAbsent(name) ? call(name, fail) : undefined
     },
   })
 }
 
 function ignore(): void {}
+
+function fail(): never {
+  throw new Error('it is not in this preview')
+}
 
 function listening(application: Application, method: 'listen' | 'unlisten', event: Parameters<Application['listen']>[0]) {
   return (listener: (value: unknown) => void) => application[method](event, listener)

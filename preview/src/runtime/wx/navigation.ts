@@ -1,23 +1,18 @@
 /** `wx.navigateTo` and its kin, and the bar above the page. */
 
 import type { Bar } from '../bar.js'
+import type { Listener } from '../channel.js'
 import type { Pages } from '../pages.js'
 import { call } from './calls.js'
 
 interface Url {
   url: string
-  events?: Record<string, (value: unknown) => void>
+  events?: Record<string, Listener>
 }
 
 export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>) => void) {
   return {
-    navigateTo: call('navigateTo', ({ url, events = {} }: Url) => {
-      const channel = createChannel()
-      Object.entries(events).forEach(([name, listener]) => channel.opener.on(name, listener))
-      const page = pages.open(url)
-      page.caller['getOpenerEventChannel'] = () => channel.opened
-      return { eventChannel: channel.opener }
-    }),
+    navigateTo: call('navigateTo', ({ url, events = {} }: Url) => ({ eventChannel: pages.open(url, events).channel.opener })),
     redirectTo: call('redirectTo', ({ url }: Url) => void pages.redirect(url)),
     navigateBack: call('navigateBack', ({ delta = 1 }: { delta?: number }) => pages.back(delta)),
     reLaunch: call('reLaunch', ({ url }: Url) => void pages.relaunch(url)),
@@ -43,21 +38,4 @@ export function createNavigation(pages: Pages, changeBar: (change: Partial<Bar>)
     }),
     stopPullDownRefresh: call('stopPullDownRefresh', () => undefined),
   }
-}
-
-type Listener = (...values: unknown[]) => void
-
-/** The two ends of what a page and the page that it opened say to each other. */
-function createChannel() {
-  const sides = [new Map<string, Set<Listener>>(), new Map<string, Set<Listener>>()] as const
-  const end = (own: Map<string, Set<Listener>>, other: Map<string, Set<Listener>>) => ({
-    on: (name: string, listener: Listener) => void own.set(name, (own.get(name) || new Set()).add(listener)),
-    off: (name: string, listener?: Listener) => (listener ? void own.get(name)?.delete(listener) : void own.delete(name)),
-    once(name: string, listener: Listener) {
-      const wrapped = (...values: unknown[]) => (this.off(name, wrapped), listener(...values))
-      this.on(name, wrapped)
-    },
-    emit: (name: string, ...values: unknown[]) => other.get(name)?.forEach((listener) => listener(...values)),
-  })
-  return { opener: end(sides[0], sides[1]), opened: end(sides[1], sides[0]) }
 }
