@@ -13,6 +13,7 @@ from tests.conftest import listening
 
 from dazi.errors import RequestError
 from dazi.wechat import FakeWeChat, WeChat
+from dazi.wechat.refusals import refusal_of
 
 APP, SECRET = "wx1234567890abcd", "an-app-secret-of-32-characters-x"
 OTHER, OTHER_SECRET = "wxother000000000", "another-app-secret-of-32-chars-x"
@@ -134,6 +135,107 @@ async def test_a_token_that_wechat_forgot_is_fetched_again(world: World) -> None
     await world.wechat.check("hi", openid=openid)
     world.fake._tokens.clear()
     assert (await world.wechat.check("hi", openid=openid)).suggest == "pass"
+
+
+async def test_many_who_find_a_token_forgotten_fetch_one(world: World) -> None:
+    openid = (await world.wechat.login(world.fake.mint("anna"))).openid
+    await world.wechat.check("hi", openid=openid)
+    world.fake._tokens.clear()
+    verdicts = await asyncio.gather(*(world.wechat.check("hi", openid=openid) for _ in range(20)))
+    assert {verdict.suggest for verdict in verdicts} == {"pass"}
+    assert world.fake.calls["/cgi-bin/stable_token"] == 2
+
+
+async def test_a_token_that_cannot_be_renewed_ahead_is_good_until_its_end(world: World) -> None:
+    token = await world.wechat.access_token()
+    world.clock.now += 7200 - 299
+    world.fake.is_down = True
+    for _ in range(5):
+        assert await world.wechat.access_token() == token
+    assert world.fake.calls["/cgi-bin/stable_token"] == 2
+    world.clock.now += 16
+    assert await world.wechat.access_token() == token
+    assert world.fake.calls["/cgi-bin/stable_token"] == 3
+    world.clock.now += 299
+    assert (await refused(world.wechat.access_token())).code == "wechat_unavailable"
+    world.fake.is_down = False
+    assert await world.wechat.access_token() != token
+
+
+async def test_what_is_too_long_to_be_judged_is_not_judged_in_part(world: World) -> None:
+    openid = (await world.wechat.login(world.fake.mint("anna"))).openid
+    assert (await refused(world.wechat.check("好" * 2500 + "违禁", openid=openid))).code == "wechat_unavailable"
+
+
+async def test_an_app_is_checked_so_often_a_minute_and_no_more(world: World) -> None:
+    openid = (await world.wechat.login(world.fake.mint("anna"))).openid
+    world.fake.checks = 3
+    for _ in range(3):
+        await world.wechat.check("hi", openid=openid)
+    assert (await refused(world.wechat.check("hi", openid=openid))).code == "wechat_rate_limited"
+    world.clock.now += 61
+    await world.wechat.check("hi", openid=openid)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (40029, "wechat_bad_code", "wx.login"),
+        (40163, "wechat_bad_code", "used already"),
+        (45011, "wechat_rate_limited", "minute"),
+        (45009, "wechat_rate_limited", "minute"),
+        (40226, "wechat_blocked", "high-risk"),
+        (40003, "wechat_user_absent", "two hours"),
+        (61010, "wechat_user_absent", "two hours"),
+        (40013, "wechat_misconfigured", "AppSecret"),
+        (40125, "wechat_misconfigured", "AppSecret"),
+        (40164, "wechat_misconfigured", "IP list"),
+        (89503, "wechat_misconfigured", "IP list"),
+        (-1, "wechat_unavailable", "errcode -1"),
+        (99999, "wechat_unavailable", "errcode 99999"),
+    ],
+)
+def test_each_of_wechats_numbers_says_what_to_do(number: int, code: str, words: str) -> None:
+    error = refusal_of(number)
+    assert error.code == code
+    assert words in str(error)
+
+
+async def test_the_fakes_tokens_can_be_forced_to_change_now_and_then(world: World) -> None:
+    async with httpx.AsyncClient(base_url=world.url, trust_env=False) as client:
+
+        async def ask(*, forced: bool) -> dict[str, Any]:
+            body = {"grant_type": "client_credential", "appid": APP, "secret": SECRET, "force_refresh": forced}
+            return dict((await client.post("/cgi-bin/stable_token", json=body)).json())
+
+        first = (await ask(forced=False))["access_token"]
+        forced = (await ask(forced=True))["access_token"]
+        assert forced != first
+        assert not world.fake._is_good(APP, first)
+        # Again within half a minute, and without force, it is the same.
+        assert (await ask(forced=True))["access_token"] == (await ask(forced=False))["access_token"] == forced
+        for _ in range(19):
+            world.clock.now += 31
+            forced = (await ask(forced=True))["access_token"]
+        world.clock.now += 31
+        assert (await ask(forced=True))["errcode"] == 45009
+        assert (await ask(forced=False))["access_token"] == forced
+
+
+async def test_both_tokens_are_good_while_one_takes_the_place_of_the_other(world: World) -> None:
+    openid = (await world.wechat.login(world.fake.mint("anna"))).openid
+    old = await world.wechat.access_token()
+    world.clock.now += 7200 - 200
+    await world.wechat.login(world.fake.mint("anna"))
+    new = await world.wechat.access_token()
+    whole = {"version": 2, "scene": 2, "openid": openid, "content": "hi"}
+    async with httpx.AsyncClient(base_url=world.url, trust_env=False) as client:
+        for token, number in ((old, 0), (new, 0), ("made up", 40001)):
+            answer = await client.post("/wxa/msg_sec_check", params={"access_token": token}, json=whole)
+            assert answer.json()["errcode"] == number
+        world.clock.now += 201
+        answer = await client.post("/wxa/msg_sec_check", params={"access_token": old}, json=whole)
+        assert answer.json()["errcode"] == 40001
 
 
 @pytest.mark.parametrize(

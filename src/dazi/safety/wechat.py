@@ -15,7 +15,7 @@ _SCENE = 2
 _WHY = {
     "wechat_rate_limited": "WeChat takes no more questions of this mini program for now",
     "wechat_user_absent": "WeChat has not seen the user in the last two hours",
-    "wechat_misconfigured": "WeChat refuses this gateway; see DAZI_WECHAT_APPS",
+    "wechat_misconfigured": "WeChat refuses this gateway; see DAZI_WECHAT_APPS, and the IP list at mp.weixin.qq.com",
 }
 
 

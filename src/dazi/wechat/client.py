@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 import httpx
 
+from dazi.errors import RequestError
 from dazi.wechat.refusals import refusal_of, unavailable, unknown_app
 
 URL = "https://api.weixin.qq.com"
-# msgSecCheck takes no more characters at once.
-MOST_CHARACTERS = 2500
 # Seconds for a connection, and for each piece of an answer; and for a whole call, however slowly it drips.
 _TIMEOUT = 5.0
 # Each sentence of every answer may be a call: connections are kept, since making one takes longer than a call.
@@ -23,8 +22,10 @@ _CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _WHOLE_CALL = 10.0
 # Bytes of an answer; the longest in the documents have a thousand.
 _MAX_ANSWER = 64 * 1024
-# WeChat makes the next token five minutes before the end of this one, and takes both meanwhile.
+# WeChat makes the next token five minutes before the end of this one, and takes both meanwhile. Seconds until it is asked again,
+# where it does not give it.
 _AHEAD = 300.0
+_AGAIN = 15.0
 # Errors that say that an access token is not good any more.
 _STALE = frozenset({40001, 40014, 42001})
 
@@ -50,8 +51,11 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Token:
+    """`until`: when the next is asked for. `ends`: when this one is good no more."""
+
     value: str = ""
     until: float = 0.0
+    ends: float = 0.0
 
 
 class WeChat:
@@ -89,18 +93,18 @@ class WeChat:
         return Login(appid, answer["openid"], answer.get("unionid"))
 
     async def check(self, text: str, *, openid: str, appid: str | None = None, scene: int = 2) -> Verdict:
-        """Ask msgSecCheck v2 what it thinks of at most 2,500 characters. The user must have been there within two hours.
+        """Ask msgSecCheck v2 what it thinks of at most 2,500 characters: it refuses more. The user must have been there within two hours.
 
         `scene`: 1 profile, 2 comment, 3 forum, 4 social log. Raises `RequestError`.
         """
         appid = self._known(appid)
-        body = {"version": 2, "openid": openid, "scene": scene, "content": text[:MOST_CHARACTERS]}
+        body = {"version": 2, "openid": openid, "scene": scene, "content": text}
         for _ in range(2):
             token = await self.access_token(appid)
             answer = await self._call("POST", "/wxa/msg_sec_check", params={"access_token": token}, json=body)
             if answer.get("errcode") not in _STALE:
                 break
-            self._tokens[appid].until = 0.0
+            self._forget(appid, token)
         # `errcode` 0 means that the call worked, and nothing more: the verdict is `result.suggest`.
         if number := answer.get("errcode", 0):
             raise refusal_of(number)
@@ -116,14 +120,30 @@ class WeChat:
         token = self._tokens[appid]
         async with self._fetching[appid]:
             if token.until <= self._clock():
-                body = {"grant_type": "client_credential", "appid": appid, "secret": self._apps[appid]}
-                answer = await self._call("POST", "/cgi-bin/stable_token", json=body)
-                if (number := answer.get("errcode", 0)) or not isinstance(answer.get("access_token"), str):
-                    raise refusal_of(number)
-                token.value = answer["access_token"]
-                seconds = answer.get("expires_in", 7200)
-                token.until = self._clock() + max(1.0, (seconds if isinstance(seconds, int) else 0) - _AHEAD)
+                try:
+                    await self._fetch(appid, token)
+                except RequestError:
+                    # That was ahead of time: until its end the old one will do.
+                    if token.ends <= self._clock():
+                        raise
+                    token.until = self._clock() + _AGAIN
         return token.value
+
+    async def _fetch(self, appid: str, token: _Token) -> None:
+        body = {"grant_type": "client_credential", "appid": appid, "secret": self._apps[appid]}
+        answer = await self._call("POST", "/cgi-bin/stable_token", json=body)
+        if (number := answer.get("errcode", 0)) or not isinstance(answer.get("access_token"), str):
+            raise refusal_of(number)
+        token.value = answer["access_token"]
+        seconds, now = answer.get("expires_in", 7200), self._clock()
+        token.ends = now + (seconds if isinstance(seconds, int) else 0)
+        token.until = max(now + 1.0, token.ends - _AHEAD)
+
+    def _forget(self, appid: str, value: str) -> None:
+        """Forget an access token that WeChat refused, unless another has taken its place meanwhile."""
+        token = self._tokens[appid]
+        if token.value == value:
+            token.until = token.ends = 0.0
 
     def _known(self, appid: str | None) -> str:
         if appid is None:

@@ -1,7 +1,7 @@
 """A WeChat for tests, and for developers without an appid: as its documents say, with its limits, in one ASGI app.
 
 What it does: `wx.login` codes that work once and for five minutes (`POST /dev/codes`, which the real one has not, makes one),
-`code2Session`, `stable_token` (the same token until shortly before its end), `msgSecCheck` v2 with the rule that a user
+`code2Session`, `stable_token` (the same token until shortly before its end, or another one by `force_refresh`, which ends the old), `msgSecCheck` v2 with the rule that a user
 must have been there within two hours, and the limits of calls a minute. A text with `risky` or 违禁 in it is risky, one with
 `review` or 疑似 is for review.
 """
@@ -21,11 +21,16 @@ from urllib.parse import parse_qs
 _CODE_SECONDS = 300
 _TOKEN_SECONDS = 7200
 _HANDOVER_SECONDS = 300
+# Of `force_refresh`: seconds between two, and how many a day.
+_FORCED_SECONDS = 30
+_FORCED_A_DAY = 20
+_DAY = 24 * 3600
 _VISIT_SECONDS = 2 * 3600
 _MINUTE = 60
-# A minute, as the documents have it: logins of one user, checks of one app.
+# A minute, as the documents have it: logins of one user, checks of one app, access tokens of one app.
 LOGINS = 100
 CHECKS = 4000
+TOKENS = 10_000
 MOST_CHARACTERS = 2500
 _MAX_BODY = 64 * 1024
 
@@ -64,6 +69,8 @@ class FakeWeChat:
         self._codes: dict[str, _Code] = {}
         # By appid: the newest token and, until it ends too, the one before.
         self._tokens: dict[str, deque[tuple[str, float]]] = defaultdict(lambda: deque(maxlen=2))
+        # By appid: when a refresh was forced last.
+        self._forced: dict[str, float] = {}
         self._seen: dict[tuple[str, str], float] = {}
         self._lately: dict[str, deque[float]] = defaultdict(deque)
         self.calls: defaultdict[str, int] = defaultdict(int)
@@ -131,8 +138,15 @@ class FakeWeChat:
         appid, now = str(body.get("appid", "")), self._clock()
         if refusal := self._refuse_app(appid, str(body.get("secret", ""))):
             return refusal
+        if not self._is_allowed(f"token {appid}", TOKENS):
+            return _error(45009, "reach max api minute quota limit")
         tokens = self._tokens[appid]
-        if not tokens or tokens[-1][1] - now <= _HANDOVER_SECONDS or body.get("force_refresh"):
+        if body.get("force_refresh") is True and tokens and now - self._forced.get(appid, -_DAY) >= _FORCED_SECONDS:
+            if not self._is_allowed(f"force {appid}", _FORCED_A_DAY, seconds=_DAY):
+                return _error(45009, "reach max api daily quota limit")
+            self._forced[appid] = now
+            tokens.clear()
+        if not tokens or tokens[-1][1] - now <= _HANDOVER_SECONDS:
             tokens.append((secrets.token_urlsafe(64), now + _TOKEN_SECONDS))
         value, until = tokens[-1]
         return {"access_token": value, "expires_in": int(until - now)}
@@ -163,9 +177,9 @@ class FakeWeChat:
     def _is_good(self, appid: str, token: str) -> bool:
         return any(value == token and until > self._clock() for value, until in self._tokens[appid])
 
-    def _is_allowed(self, what: str, most: int) -> bool:
+    def _is_allowed(self, what: str, most: int, *, seconds: float = _MINUTE) -> bool:
         calls, now = self._lately[what], self._clock()
-        while calls and calls[0] <= now - _MINUTE:
+        while calls and calls[0] <= now - seconds:
             calls.popleft()
         calls.append(now)
         return len(calls) <= most

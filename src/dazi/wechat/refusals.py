@@ -7,6 +7,8 @@ from dazi.errors import Forbidden, InvalidRequest, RequestError, Unauthorized, U
 _NO_SUCH_CODE = frozenset({40029, 40163})
 _TOO_OFTEN = frozenset({45009, 45011})
 _OUR_SETTINGS = frozenset({40013, 40125, 41002, 41004, 48001, 50002})
+# The machine is not on the app's list of addresses, or waits for its administrator to let it be.
+_OUR_ADDRESS = frozenset({40164, 89501, 89503, 89506, 89507})
 _USER_NOT_THERE = frozenset({40003, 43104, 61010})
 _MINUTE = 60
 
@@ -35,10 +37,15 @@ def refusal_of(number: int) -> RequestError:
         return Forbidden(
             "WeChat has not seen this user in the last two hours.", remedy="Log in again.", code="wechat_user_absent"
         )
-    if number in _OUR_SETTINGS:
+    if number in _OUR_SETTINGS | _OUR_ADDRESS:
+        remedy = (
+            "Put this machine's address on the app's IP list (IP 白名单) at mp.weixin.qq.com."
+            if number in _OUR_ADDRESS
+            else "Correct the appid and the AppSecret in DAZI_WECHAT_APPS."
+        )
         return RequestError(
             f"WeChat refuses this gateway (errcode {number}).",
-            remedy="Correct the appid and the AppSecret in DAZI_WECHAT_APPS.",
+            remedy=remedy,
             code="wechat_misconfigured",
             status=500,
         )
