@@ -73,6 +73,7 @@ async def test_json_is_for_machines(run: Run, tmp_path: Path) -> None:
         ("wechat_secret", "x", "********"),
         ("log", "redis://:pass@host:6379/0", "redis://********@host:6379/0"),
         ("upstream", "https://api.example.com/v1", "https://api.example.com/v1"),
+        ("urls", ["https://checker.example/judge?key=x"], ["https://checker.example/judge?********"]),
         ("tokens", ["a", "b"], ["********", "********"]),
         ("port", 8000, 8000),
     ],

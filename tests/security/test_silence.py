@@ -23,12 +23,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rich.console import Console
 from tests.conftest import listening
 from tests.e2e.mock_model import MockModel
+from tests.safety.worlds import Server
 from tests.security.raw import Answer, ask, request
 from tests.waiting import until
+from tests.web.test_issuer import AUDIENCE, ISSUER, OTHER, Publisher
+from tests.web.test_issuer import token as company_token
 
 from dazi.cli.connections import Connection
 from dazi.cli.logs import set_up_logging, tell_fault
 from dazi.errors import RequestError
+from dazi.safety import Passage, Verdict
+from dazi.safety.plan import Safety
 from dazi.settings import Settings
 from dazi.upstream import Prompt, Upstream
 from dazi.upstream.custom import Yielded, from_generator
@@ -122,7 +127,9 @@ def ears(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(ears.text)
     root.setLevel(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.DEBUG)
     yield ears
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
@@ -162,7 +169,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(ears: Ears, log: str = "memory://") -> AsyncIterator[World]:
+async def world(ears: Ears, log: str = "memory://", **more: Any) -> AsyncIterator[World]:  # Any: other settings
     # Which is slow, as much as it says.
     asyncio.get_running_loop().set_debug(ears.is_json and log == "memory://")
     asyncio.get_running_loop().set_exception_handler(tell_fault)
@@ -177,6 +184,7 @@ async def world(ears: Ears, log: str = "memory://") -> AsyncIterator[World]:
             wechat_url=f"http://127.0.0.1:{await stack.enter_async_context(listening(wechat))}",
             log=log,
             hosts=("localhost",),
+            **more,
         )
         models: dict[str, Upstream] = {
             "m": OpenAIUpstream(model.url, key=MODEL_KEY),
@@ -193,13 +201,17 @@ async def world(ears: Ears, log: str = "memory://") -> AsyncIterator[World]:
         await app._wechat.close()  # type: ignore[union-attr]  # there is one
 
 
-async def ask_everything(there: World, key: str = KEY, model: str = "m") -> set[str]:
-    """Make every kind of call about one answer; returns how its streams ended."""
+async def ask_everything(there: World, key: str = KEY, model: str = "m", *, time: int = 0) -> set[str]:
+    """Make every kind of call about one answer, for the `time`-th time; returns how its streams ended."""
     ends: set[str] = set()
     body = {**GOOD, "model": model, "stream": True}
     for path in ("/v1/generations", "/v1/generations?mode=replace&encoding=utf8", "/v1/chat/completions"):
         stream = await there.call(
-            "POST", path, body, key=key, Idempotency_Key=f"narwhal-{len(ends)}-{path[:14]}-{model}-{there.model.status}"
+            "POST",
+            path,
+            body,
+            key=key,
+            Idempotency_Key=f"narwhal-{time}-{len(ends)}-{path[:14]}-{model}-{there.model.status}",
         )
         ends |= {kind for kind in ("done", "failed", "error") if f'"{kind}"' in stream.body.decode()}
         generation = (stream.named("dazi-generation") or ["none"])[0]
@@ -327,6 +339,78 @@ async def test_whatever_wechat_does(ears: Ears) -> None:
             "/wxa/msg_sec_check",
         )
     )
+
+
+def quotes(passage: Passage) -> Verdict:
+    """A checker of somebody's that cannot bear narwhals, and says why."""
+    if passage.kind != "prompt" and "narwhal" in passage.text:
+        raise ValueError(f"not this: {passage.text}")
+    return "pass"
+
+
+VERDICTS: list[tuple[int, bytes] | None] = [
+    (500, b"narwhal about walrus"),
+    (302, b""),
+    (200, b'{"verdict":"narwhal"}'),
+    (200, b'{"verdict":"risky"}'),
+    (200, b'{"verdict":"review"}'),
+    None,
+]
+
+
+@pytest.mark.parametrize("mode", ["hold", "show"])
+async def test_whatever_content_checkers_do(ears: Ears, tmp_path: Path, mode: str) -> None:
+    ears.secrets |= {"echidna"}
+    words = tmp_path / "words.txt"
+    words.write_text("manatee-argument\n", encoding="utf-8")
+    checker = Server()
+    async with listening(checker) as port:
+        url = f"http://127.0.0.1:{port}/judge?token=echidna-token"
+        rules: dict[str, Any] = {"urls": (url,), "wechat": "users", "words": (str(words),), "mode": mode}
+        safety = Safety(**rules, functions=(f"{__name__}:quotes",))
+        async with world(ears, safety=safety, safety_key="echidna-key-5d1b8246") as there:
+            there.model.pieces = ["fine", *SAID]
+            for time, checker.answer in enumerate(VERDICTS):
+                assert await ask_everything(there, time=time) == {"failed", "error"}
+            there.model.pieces = ["fine"]
+            assert await ask_everything(there, time=-1) == {"done"}
+            there.model.pieces = ["fine", *SAID[1:]]
+            assert await ask_everything(there, time=-2) == {"done"}
+            code = there.wechat.mint("anna")
+            token = (await there.call("POST", "/v1/wechat/sessions", {"code": code}, key="")).json["token"]
+            ears.secrets |= {code, token, *there.wechat.given}
+            assert await ask_everything(there, key=token) == {"done"}
+            assert there.wechat.calls["/wxa/msg_sec_check"]
+            there.wechat.is_rude = True
+            assert await ask_everything(there, key=token, time=1) == {"failed", "error"}
+    ears.check(
+        at_least=("'quotes' cannot judge: it raised ValueError", "'127.0.0.1' judges again", "WeChat refuses this")
+    )
+
+
+async def test_whatever_a_companys_issuer_does(ears: Ears) -> None:
+    publisher = Publisher()
+    good, expired, forged = company_token(sub="platypus"), company_token(exp=1, sub="platypus"), company_token(OTHER)
+    ears.secrets |= {
+        "platypus",
+        "echidna",
+        *(part for shown in (good, expired, forged) for part in shown.split(".")[1:]),
+    }
+    async with listening(publisher) as port:
+        trust = {
+            "jwt_jwks_url": f"http://127.0.0.1:{port}/keys?token=echidna",
+            "jwt_issuer": ISSUER,
+            "jwt_audience": AUDIENCE,
+        }
+        async with world(ears, **trust) as there:
+            assert await ask_everything(there, key=good) == {"done"}
+            for key in (expired, forged, f"{good}x", "a.b.c"):
+                assert (await there.call("GET", "/v1/models", key=key)).status == 401
+        publisher.status = 500
+        async with world(ears, **trust) as there:
+            assert (await there.call("GET", "/v1/models", key=good)).status == 503
+            await ask_everything(there)
+    ears.check(at_least=("cannot be fetched",))
 
 
 async def test_whatever_breaks_in_the_gateway_itself(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ _SECRET_WORDS = frozenset({"key", "keys", "secret", "secrets", "password", "toke
 _OPAQUE = frozenset({"headers", "options", "secret"})
 _MASK = "********"
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_QUERY = re.compile(r"(?<=\?).+")
 
 
 def config(
@@ -57,7 +58,8 @@ def _masked(name: str, value: object) -> object:
         case str() if is_secret:
             return _MASK if value else ""
         case str():
-            return _PASSWORD_IN_URL.sub(_MASK, value)
+            shown = _PASSWORD_IN_URL.sub(_MASK, value)
+            return _QUERY.sub(_MASK, shown) if words[-1] in {"url", "urls"} else shown
         case _:
             return value
 

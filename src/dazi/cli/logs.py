@@ -26,6 +26,8 @@ def set_up_logging(settings: Settings, console: Console) -> None:
     handler.addFilter(_without_words)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("dazi").setLevel(settings.log_level.upper())
+    # It tells each of its calls: a line for every sentence that a checker is asked about.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def tell_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # Any: asyncio's

@@ -1,10 +1,12 @@
 """An HTTP server as a checker: docs/safety.md says what it is asked and answers.
 
-Laws: the operator alone chooses the address and the key; redirects are refused; what is no verdict is `Unchecked`.
+Laws: the operator alone chooses the address and the key; redirects are refused; what is no verdict is `Unchecked`; a query, which
+may hold a key, is not told.
 """
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import get_args
 
 import httpx
@@ -12,6 +14,7 @@ import msgspec
 
 from dazi.errors import Unchecked
 from dazi.safety import Passage, Verdict
+from dazi.unspoken import Unspoken
 
 # An answer is a word or two.
 _MOST_BYTES = 64 * 1024
@@ -57,7 +60,9 @@ class HttpChecker:
         """Ask about a passage. Raises `Unchecked`."""
         question = {"text": passage.text, "kind": passage.kind, "owner": passage.asker.owner}
         try:
-            async with self._http.stream("POST", self._url, json=question) as response:
+            request = self._http.build_request("POST", self._url, json=question)
+            request.url = Unspoken(request.url)
+            async with aclosing(await self._http.send(request, stream=True)) as response:
                 if response.status_code != 200:
                     raise _refused(response.status_code)
                 return _verdict_of(await _read(response))

@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ import httpx
 import jwt
 
 from dazi.errors import ConfigError, Unauthorized, Unavailable
+from dazi.unspoken import Unspoken
 from dazi.upstream import Asker
 
 logger = logging.getLogger("dazi.web")
@@ -81,6 +83,8 @@ class KeySet:
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise ConfigError(f"jwt_jwks_url={url!r} is no https URL. Give the address of the issuer's JWKS.")
         self._url = url
+        # What may be told of that.
+        self._where = f"{parts.hostname}{parts.path}"
         self._clock = clock
         self._http = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
         self._keys: dict[str, _Json] = {}
@@ -124,10 +128,12 @@ class KeySet:
                 self._keys = _signing_keys(await self._fetch())
                 self._fetched = self._clock()
             except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
-                logger.warning("The issuer's keys at %s cannot be fetched: %s", self._url, type(error).__name__)
+                logger.warning("The issuer's keys at %s cannot be fetched: %s", self._where, type(error).__name__)
 
     async def _fetch(self) -> object:
-        async with asyncio.timeout(_TIMEOUT), self._http.stream("GET", self._url) as response:
+        request = self._http.build_request("GET", self._url)
+        request.url = Unspoken(request.url)
+        async with asyncio.timeout(_TIMEOUT), aclosing(await self._http.send(request, stream=True)) as response:
             if response.status_code != 200:
                 raise ValueError(response.status_code)
             body = b""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import httpx
 
 from dazi.errors import RequestError
+from dazi.unspoken import Unspoken
 from dazi.wechat.refusals import refusal_of, unavailable, unknown_app
 
 URL = "https://api.weixin.qq.com"
@@ -154,7 +155,7 @@ class WeChat:
 
     async def _call(self, method: str, path: str, **fields: Any) -> _Json:  # noqa: ANN401  # httpx's
         request = self._http.build_request(method, path, **fields)
-        request.url = _Unspoken(request.url)
+        request.url = Unspoken(request.url)
         try:
             async with asyncio.timeout(_WHOLE_CALL):
                 status, body = await self._send(request)
@@ -179,12 +180,3 @@ class WeChat:
         finally:
             await response.aclose()
         return response.status_code, bytes(body)
-
-
-class _Unspoken(httpx.URL):
-    """A URL that does not tell its query: httpx logs every URL, and WeChat's hold the AppSecret, the code, the access token."""
-
-    def __str__(self) -> str:
-        return str(self.copy_with(query=None))
-
-    __repr__ = __str__
