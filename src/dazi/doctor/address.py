@@ -18,6 +18,12 @@ _CONNECT = 10.0
 # A certificate that nobody renewed by then will not be renewed by itself.
 _FEW_DAYS = 14
 _DAY = 86_400
+# What mends what OpenSSL complains of, by its codes (X509_V_ERR_…); all else is mended by a whole chain.
+_FIXES = {
+    10: "It has ended. Renew it, and let that be automatic.",
+    18: "It vouches for itself. Take one of an authority that phones know, such as Let's Encrypt.",
+    62: "It is another name's. Get one for this name, or call the gateway by a name that stands in it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,8 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 def _distrust(host: str, error: ssl.SSLCertVerificationError) -> Finding:
     reason = error.verify_message or error.reason
-    return Finding("tls", "fault", f"The certificate of {host} cannot be verified: {reason}.", NGINX_CHAIN)
+    fix = _FIXES.get(error.verify_code, NGINX_CHAIN)
+    return Finding("tls", "fault", f"The certificate of {host} cannot be verified: {reason}.", fix)
 
 
 async def _certificate(host: str, port: int) -> Finding:

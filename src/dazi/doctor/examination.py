@@ -74,7 +74,7 @@ async def _is_gateway(line: Line, patient: Patient) -> bool:
 async def _examine_endpoint(line: Line, patient: Patient) -> AsyncGenerator[Finding]:
     method = "GET" if patient.data is None else "POST"
     recording = await line.record(Request(method, patient.url, body=patient.data), seconds=max(patient.wait, _ANSWER))
-    if refusal := judgement.status(recording):
+    if refusal := judgement.status(recording, key_was_sent=line.sends_key):
         yield refusal
         return
     yield Finding(

@@ -81,7 +81,7 @@ async def examine_gateway(line: Line, case: Case) -> AsyncGenerator[Finding]:
     """Examine a gateway through whatever is in front of it."""
     gateway = _Gateway(line, case.url.rstrip("/"))
     recording = await gateway.probe(ticks=_TICKS, interval=_INTERVAL)
-    if refusal := judgement.status(recording):
+    if refusal := judgement.status(recording, key_was_sent=line.sends_key):
         yield refusal
         return
     findings = [*_judge_probe(recording, case.url), judgement.clock(recording)]
@@ -188,7 +188,9 @@ async def _generation(gateway: _Gateway, model: str | None) -> AsyncGenerator[Fi
     body = json.dumps({"model": model or "demo", "messages": [{"role": "user", "content": _QUESTION}]})
     started = await gateway.call("POST", "/v1/generations", body=body)
     if started.status != 202:
-        yield judgement.status(started) or unknown("resume", f"A start was answered {started.status}.")
+        yield judgement.status(started, key_was_sent=gateway.line.sends_key) or unknown(
+            "resume", f"A start was answered {started.status}."
+        )
         return
     path = json.loads(started.body)["events"]
     path = path[path.index("/v1/") :]

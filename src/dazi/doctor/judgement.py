@@ -9,7 +9,15 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from statistics import median
 
-from dazi.doctor.finding import NGINX_COMPRESSION, NGINX_STREAM, NGINX_TIMEOUT, Finding, healthy, unknown
+from dazi.doctor.finding import (
+    NGINX_COMPRESSION,
+    NGINX_HEADERS,
+    NGINX_STREAM,
+    NGINX_TIMEOUT,
+    Finding,
+    healthy,
+    unknown,
+)
 from dazi.doctor.recording import Recording
 
 # Below this a person does not see that pieces came together; above it the pieces of a tenth of a second are glued.
@@ -20,6 +28,8 @@ _TOGETHER = 0.02
 _LATE_HEARTBEAT = 1.0
 # Tokens of ours are valid for minutes, and a clock that is wrong by less does not show.
 _SKEW = 30.0
+# What a gateway says where a key that was sent has not come.
+_NO_KEY_CAME = "No API key came"
 # The gateway's own heartbeats come this often.
 _HEARTBEAT = 10.0
 
@@ -27,7 +37,7 @@ Timed = tuple[float, float]
 """When a piece arrived and when it was sent, in seconds, by two clocks."""
 
 
-def status(recording: Recording) -> Finding | None:
+def status(recording: Recording, *, key_was_sent: bool = False) -> Finding | None:
     """Tell what is wrong with the status, if anything is."""
     code, where = recording.status, recording.headers.get("location", "")
     if code == 200:
@@ -35,9 +45,7 @@ def status(recording: Recording) -> Finding | None:
     if 300 <= code < 400:
         return Finding("status", "fault", f"It redirects ({code}) to {where[:200]}.", "Use that address itself.")
     if code in (401, 403):
-        return Finding(
-            "status", "fault", f"It refuses us ({code}): {_excerpt(recording)}", "Give --key, or set DAZI_API_KEY."
-        )
+        return _refusal(recording, key_was_sent=key_was_sent)
     if code in (502, 504):
         return Finding(
             "status",
@@ -45,15 +53,33 @@ def status(recording: Recording) -> Finding | None:
             f"The proxy cannot reach what is behind it ({code}).",
             "Start that, or correct proxy_pass.",
         )
-    return Finding("status", "fault", f"It answers {code}: {_excerpt(recording)}", "Correct the path or the request.")
+    words, remedy = _told(recording)
+    return Finding("status", "fault", f"It answers {code}: {words}", remedy or "Correct the path or the request.")
 
 
-def _excerpt(recording: Recording) -> str:
+def _refusal(recording: Recording, *, key_was_sent: bool) -> Finding:
+    words, remedy = _told(recording)
+    if recording.status == 401 and key_was_sent and words.startswith(_NO_KEY_CAME):
+        return Finding(
+            "authorization", "fault", "The header Authorization does not arrive: no key is known.", NGINX_HEADERS
+        )
+    if recording.status == 401 and not key_was_sent:
+        remedy = "Give --key, or set DAZI_API_KEY."
+    return Finding(
+        "status",
+        "fault",
+        f"It refuses us ({recording.status}): {words}",
+        remedy or "Correct the key, or let the proxy pass us.",
+    )
+
+
+def _told(recording: Recording) -> tuple[str, str]:
+    """Return what a refusal says, and its remedy, where it is of a gateway of Dazi's."""
     try:
         error = json.loads(recording.body)["error"]
-        return f"{error['message']} {error.get('remedy', '')}".strip()
+        return str(error["message"]), str(error.get("remedy") or "")
     except (ValueError, KeyError, TypeError):
-        return recording.body[:120].decode("utf-8", "replace")
+        return recording.body[:120].decode("utf-8", "replace"), ""
 
 
 def content_type(recording: Recording) -> Finding:

@@ -7,6 +7,7 @@ when the line breaks, or after its time.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -81,13 +82,15 @@ class Line:
     """Requests to one place, recorded.
 
     Args:
-        headers: sent with each request.
+        headers: sent with each request. `sends_key` tells whether one of them is a key.
         verify: whether a certificate that cannot be verified stops it.
     """
 
     def __init__(self, headers: Mapping[str, str] | None = None, *, verify: bool = True) -> None:
+        self.sends_key = any(name.lower() == "authorization" for name in headers or {})
         self._http = httpx.AsyncClient(
-            verify=verify,
+            # Whom the system trusts, as the rest of the examination does; httpx has a list of its own.
+            verify=ssl.create_default_context() if verify else False,
             headers=dict(headers or {}),
             timeout=httpx.Timeout(_CONNECT, read=None),
             follow_redirects=False,
