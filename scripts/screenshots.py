@@ -42,6 +42,7 @@ import asyncio, random
 from dazi import create_app
 from dazi.errors import UpstreamError
 from dazi.events import Usage
+from dazi.safety.plan import Safety
 from dazi.settings import Settings
 from dazi.upstream import Finish
 from dazi.upstream.balance import Seat
@@ -66,7 +67,9 @@ houses = {"deepseek": House(0.02, 0.4), "qwen": House(0.05, 0.6), "own": House(0
 members = [Member(name, house, Bounds(concurrency=64, failures=4, cooldown=20)) for name, house in houses.items()]
 app = create_app(
     {"chat": Pool([Seat(member, "chat", "m") for member in members], Rules(backoff=0)), "demo": DemoUpstream()},
-    settings=Settings(log="sqlite:///pictures.db", fsync="normal"),
+    settings=Settings(
+        log="sqlite:///pictures.db", fsync="normal", running_total=32, queue=3, safety=Safety(words=("words.txt",))
+    ),
 )
 """
 
@@ -140,6 +143,7 @@ def take_operators(browser: Browser, wanted: set[str]) -> None:
     with TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "pictures.py").write_text(MODELS, "utf-8")
+        (folder / "words.txt").write_text("never said\n")
         (folder / "prometheus.yml").write_text(
             f"global: {{scrape_interval: 2s}}\nscrape_configs: [{{job_name: dazi, static_configs: [{{targets: ['127.0.0.1:{PORT}']}}]}}]\n"
         )
@@ -188,9 +192,11 @@ def ask_on(over: threading.Event, rng: random.Random) -> None:
 
 
 def one(client: httpx.Client, body: dict[str, Any], rng: random.Random) -> None:
-    """Ask once."""
-    begun = client.post("v1/generations", json=body, headers={"Accept": "application/json"}).json()
-    path = begun["events"]
+    """Ask once; who is refused, because too many wait, tries again later."""
+    begun = client.post("v1/generations", json=body, headers={"Accept": "application/json"})
+    if begun.status_code != 202:
+        return
+    path = begun.json()["events"]
     if rng.random() < 0.3:
         with client.stream("GET", f"{path}?max={rng.randint(1, 3)}") as stream:
             stream.read()
