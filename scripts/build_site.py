@@ -40,6 +40,11 @@ OF_FOLDERS = re.compile(r"(examples/[\w-]+|preview)/README\.md")
 FRONT = "index.md"
 NAMED_BY_FILE = re.compile(r"\[(?P<name>[\w./-]+\.md)\]\((?P<target>[^)\s]+)\)")
 SWITCH = re.compile(r"\[(?:中文|English)\]\([^)]*\)[.。]? ?")
+# What the site looks like, by the names that mkdocs.yml knows.
+LOOKS = {"site.css": "docs/site.css", "logo.svg": "src/dazi/web/page/favicon.svg"}
+# A line that ends, or the next that begins, with what is Chinese: a browser would show the break as a space, which Chinese has not.
+CHINESE = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”"
+BREAK = re.compile(rf"(?<=[{CHINESE}])\n *(?=[{CHINESE}])")
 LANGUAGES = {
     ".py": "python", ".ts": "typescript", ".js": "javascript", ".mjs": "javascript", ".json": "json", ".yml": "yaml",
     ".yaml": "yaml", ".toml": "toml", ".conf": "nginx", ".service": "ini", ".html": "html", ".wxml": "html", ".css": "css", ".wxss": "css",
@@ -65,6 +70,8 @@ class Site:
                 copy = self._folder / file.removeprefix("docs/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / file, copy)
+        for name, source in LOOKS.items():
+            shutil.copy(ROOT / source, self._folder / name)
         for name, content in reference.pages().items():
             self._write(name, content)
         done: set[str] = set()
@@ -89,12 +96,14 @@ class Site:
     def _prose(self, file: str, text: str) -> str:
         def lead(link: re.Match[str]) -> str:
             target = next(filter(None, link.groups()))
-            return link.group().replace(target, self._lead(file, target))
+            # MkDocs leads Markdown's links from the file to its page's folder, and leaves those of HTML as they are.
+            place = folder_of(self.documents[file]) if link[3] else PurePosixPath(self.documents[file]).parent
+            return link.group().replace(target, self._lead(file, target, place))
 
         def name(link: re.Match[str]) -> str:
             return f"[{self._title(path_of(file, link['target']), link['name'])}]({link['target']})"
 
-        return LINK.sub(lead, NAMED_BY_FILE.sub(name, SWITCH.sub("", text)))
+        return BREAK.sub("", LINK.sub(lead, NAMED_BY_FILE.sub(name, SWITCH.sub("", text))))
 
     def _title(self, path: str, otherwise: str) -> str:
         """Return the heading of a document, as which a reader of the site knows it."""
@@ -102,13 +111,14 @@ class Site:
             return otherwise
         return (ROOT / path).read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
-    def _lead(self, file: str, target: str) -> str:
+    def _lead(self, file: str, target: str, place: PurePosixPath) -> str:
+        """Lead from a place on the site to what a document's link leads to in the repository."""
         parts = urlsplit(target)
         if parts.scheme or parts.netloc or not parts.path:
             return target
         page = self._page(path_of(file, target))
         fragment = f"#{parts.fragment}" if parts.fragment and page != FRONT else ""
-        return relpath(page, PurePosixPath(self.documents[file]).parent) + fragment
+        return relpath(page, place) + fragment
 
     def _page(self, path: str) -> str:
         """Name the site's page of a file or folder, in the language of whoever asks."""
@@ -161,6 +171,12 @@ def page_of(file: str) -> str:
         return ""
     name = f"{folder[1]}.md" if folder else ELSEWHERE.get(base) or base.removeprefix("docs/")
     return name.replace(".md", ".zh.md") if base != file else name
+
+
+def folder_of(name: str) -> PurePosixPath:
+    """Return where a document's page is on the site: a folder of its own, below its language."""
+    page, _, language = name.removesuffix(".md").partition(".")
+    return PurePosixPath(language) / (page if page != "index" else "")
 
 
 def source_of(path: str) -> str:

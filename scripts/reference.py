@@ -1,13 +1,14 @@
 """Write the site's reference from the code: command line, settings, HTTP, events, SDK.
 
 Laws: what is told here is what the code says of itself, in its words, so it is English in both languages; the one exception
-are the settings, whose words in Chinese are those of README.zh-CN.md. Nothing of it is committed.
+are the settings, whose words in both are those of docs/settings.toml. Nothing of it is committed.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -40,8 +41,8 @@ INTRODUCTIONS = {
     "settings": (
         "Settings",
         "设置",
-        "Every setting: a key of `dazi.toml`, a variable of the environment, and for some a flag of `dazi serve`. `dazi config` shows which holds.",
-        "每一项设置：`dazi.toml` 里的键、环境变量，有的还有 `dazi serve` 的参数。`dazi config` 显示哪一个生效。",
+        "Every setting: a key of `dazi.toml`, a variable of the environment, and for some a flag of `dazi serve`. A list is separated by commas in the environment. `dazi config` shows which holds.",
+        "每一项设置：`dazi.toml` 里的键、环境变量，有的还有 `dazi serve` 的参数。列表在环境变量里用逗号分隔。`dazi config` 显示哪一个生效。",
     ),
     "http": (
         "HTTP",
@@ -94,8 +95,8 @@ def cell(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Write text that means nothing to Markdown but itself."""
-    return re.sub(r"([|<\\])", lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", text)
+    """Write text that means nothing to Markdown but itself, and where a line is to break."""
+    return re.sub(r"([|\\]|<(?!br>))", lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", text)
 
 
 def commands() -> str:
@@ -118,19 +119,29 @@ def _commands(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401  # Type
 
 
 def settings(language: str) -> str:
-    """Describe every setting: its default, its bounds, its names, and what it does."""
-    flags = set(serve.__annotations__) - {"config", "return"}
-    told = docstring_of_settings() if language == "en" else {**docstring_of_settings(), **readme_of_settings()}
-    rows = []
-    for field in msgspec.structs.fields(Settings):
-        names = f"`DAZI_{field.name.upper()}`" + (
-            f", `--{field.name.replace('_', '-')}`" if field.name in flags else ""
-        )
-        rows.append(
-            (f"`{field.name}`", f"`{in_toml(field.default)}`", bounds(field.type), names, told.get(field.name, ""))
-        )
-    heads = {"en": ("setting", "default", "may be", "also", ""), "zh": ("名称", "默认值", "取值", "也可写作", "")}
-    return table(heads[language], rows)
+    """Describe every setting: its names, its default, its bounds, and what it does."""
+    at = ("en", "zh").index(language)
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    head = (("setting", "default", "may be", ""), ("名称", "默认值", "取值", ""))[at]
+    parts = []
+    for title, told in words_of_settings().items():
+        rows = [setting(fields[name], words[at]) for name, words in told.items()]
+        parts.append(f"## {title.split(' | ')[at]}\n\n{table(head, rows)}")
+    return "".join(parts)
+
+
+def words_of_settings() -> dict[str, dict[str, list[str]]]:
+    """Read what each setting does, by groups: their titles and its words are English and Chinese."""
+    told: dict[str, dict[str, list[str]]] = tomllib.loads((ROOT / "docs" / "settings.toml").read_text("utf-8"))
+    return told
+
+
+def setting(field: msgspec.structs.FieldInfo, words: str) -> tuple[str, ...]:
+    """Describe one setting."""
+    names = [f"`{field.name}`", f"`DAZI_{field.name.upper()}`"]
+    if field.name in set(serve.__annotations__) - {"config", "return"}:
+        names.append(f"`--{field.name.replace('_', '-')}`")
+    return "<br>".join(names), f"`{in_toml(field.default)}`", bounds(field.type), words
 
 
 def in_toml(value: object) -> str:
@@ -164,33 +175,6 @@ def _bounds(info: msgspec.inspect.Type) -> str:
             return "list" if isinstance(one, msgspec.inspect.StrType) else "list of tables"
     words = {msgspec.inspect.BoolType: "`true`, `false`", msgspec.inspect.StrType: "string"}
     return words.get(type(info), "table")
-
-
-def docstring_of_settings() -> dict[str, str]:
-    """Take the docstring of `Settings` apart: what it says of each field."""
-    words = " ".join((Settings.__doc__ or "").split())
-    known = Settings.__struct_fields__
-    heads = [
-        match
-        for match in re.finditer(r"(?<![:,(] )(?<![\w`])((?:`\w+`, )*`\w+`)(?:: | )", words)
-        if all(name in known for name in re.findall(r"\w+", match[1]))
-    ]
-    told: dict[str, str] = {}
-    for match, after in zip(heads, [*heads[1:], None], strict=True):
-        said = words[match.end() : after.start() if after else None].strip(" ;")
-        said = said[0].upper() + said[1:] if said else ""
-        told |= {name: said for name in re.findall(r"\w+", match[1]) if name not in told}
-    return told
-
-
-def readme_of_settings() -> dict[str, str]:
-    """Read what README.zh-CN.md says of each setting, in its table."""
-    page = (ROOT / "README.zh-CN.md").read_text("utf-8")
-    told = {}
-    for names, said in re.findall(r"^\| ((?:`\w+`、?)+) \| [^|]* \| (.*) \|$", page, re.MULTILINE):
-        here = re.sub(r"\[[^]]*\]\(docs/([\w-]+)\.zh-CN\.md\)", r"[\1](../\1.md)", said)
-        told |= dict.fromkeys(re.findall(r"\w+", names), here)
-    return told
 
 
 def calls() -> str:

@@ -59,33 +59,7 @@ _SHORTEST_APP_SECRET = 16
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set.
-
-    `host`, `port`: where to listen. `log`: where generations are kept, a URL of `LOGS`. `ttl`: seconds that they are kept
-    after their end. `capacity`: bytes that the log may take until new starts are refused; 0: no limit but memory's own.
-    `fsync`: whether each commit to a file is on the disk before it is shown (`full`), or soon after (`normal`). `lease`:
-    seconds within which the generations of a process that died are ended. `window`: seconds for which pieces are gathered
-    into one commit. `undurable`: whether starts are kept in memory while the log cannot be reached.
-    `max_answer`, `max_owner`, `max_total`: characters of one answer, of all that run for one owner (0: no limit of their own), of all that
-    run in a process. `patience`: seconds for which a log that cannot be reached is tried until a generation is given up.
-    `workers`: processes. `model`: the names served, the default first. `upstream`: an OpenAI-compatible base URL; without it the embedded models.
-    `upstream_key`: its key. `upstreams`, `routing`: several upstreams instead, and how they are chosen; see
-    `dazi.upstream.plan`. `api_keys`: who may come in; without any, this machine alone. `hosts`, `origins`: see
-    `dazi.web.guard.Doors`. `drain`: seconds that running generations get at shutdown. `grace`: seconds until the answer
-    of an OpenAI client that has left is aborted, or `keep`. `coalesce`: seconds that text may wait for more, to be one frame
-    with it; with a log in memory answers are read in rounds as long (`dazi.upstream.rounds`). `running`: generations at once in one process. `admin_key`: opens `/metrics` and `/admin`. `admin_shows_text`:
-    whether `/admin` may show answers. `wechat_apps`: mini programs whose users may log in, each as `appid:AppSecret`;
-    `session_secrets` sign their tokens, which are good for `session_ttl` seconds; `wechat_referer`: whether a log-in must
-    come from one of them; `wechat_url`: where WeChat is. `jwt_jwks_url`, `jwt_issuer`,
-    `jwt_audience`, `jwt_algorithms`, `jwt_owner`, `jwt_client`: whose tokens count besides, see `dazi.web.issuer.Trust`. `running_per_owner`,
-    `…_per_key`, `…_per_ip`, `running_total`: generations at once, over all nodes that share a log; `starts_per_minute` of an
-    owner, `…_key`, `…_ip`, `…_total`: new ones in a minute; `tokens_per_day` of an owner, `…_key`, `…_ip`, `…_total`: what they may use, a day being one of
-    `timezone`; 0: no limit. `queue`: generations that may wait for their turn, `queue_per_owner` of one owner, `queue_seconds` at
-    most; with 0 who cannot start is refused. `trusted_proxies`: whose word on addresses counts, see
-    `dazi.web.addresses.Addresses`. `unread`: seconds after which an answer that nobody reads is stopped, or `keep`. `max_tokens` (0: no
-    limit), `max_seconds`: of one answer. `safety`: who judges prompts and answers, and what follows, see `dazi.safety.plan`; `safety_key` is
-    sent to its servers. `ai_producer`: who answers for what is exported, in its label. `log_level`, `log_format`: how much is logged, and as text or JSON lines.
-    """
+    """Everything that can be set. What each setting does, and its unit, stands in docs/settings.toml, of which the reference is made."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ from dazi.settings import Settings
 from dazi.web.openapi import document
 
 ROOT = Path(__file__).parents[2]
+SETTINGS = tomllib.loads((ROOT / "docs" / "settings.toml").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +58,14 @@ def words_of(site: Path, page: str) -> str:
 @pytest.mark.parametrize("language", ["", "zh/"])
 def test_the_reference_tells_all_there_is(site: Path, language: str) -> None:
     settings = words_of(site, f"{language}reference/settings")
-    assert [name for name in Settings.__struct_fields__ if f"DAZI_{name.upper()}" not in settings] == []
+    told = [name for group in SETTINGS.values() for name in group]
+    assert (sorted(told), len(told)) == (sorted(Settings.__struct_fields__), len(Settings.__struct_fields__))
+    assert [name for name in told if f"DAZI_{name.upper()}" not in settings] == []
     calls = words_of(site, f"{language}reference/http")
     wanted = [f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods]
     assert [call for call in wanted if call not in calls] == []
-    told = words_of(site, f"{language}reference/events")
-    assert [kind for kind in get_args(events.Event) if kind.__struct_config__.tag not in told] == []
+    shapes = words_of(site, f"{language}reference/events")
+    assert [kind for kind in get_args(events.Event) if kind.__struct_config__.tag not in shapes] == []
     commands = words_of(site, f"{language}reference/cli")
     assert "DAZI_<NAME>" in commands
     assert [
@@ -84,6 +88,22 @@ def test_a_page_asks_nothing_of_another_site(site: Path) -> None:
     )
     foreign = {str(page): found for page in site.rglob("*.html") if (found := loads.findall(page.read_text("utf-8")))}
     assert foreign == {}
+
+
+def test_what_a_page_shows_is_there(site: Path) -> None:
+    pages = [page for page in site.rglob("*.html") if page.name == "index.html"]
+    shown = [
+        (page.parent / src).resolve()
+        for page in pages
+        for src in re.findall(r'<img[^>]+src="([^":]+)"', page.read_text("utf-8"))
+    ]
+    assert [str(path) for path in shown if not path.is_file()] == []
+    assert {path.name for path in shown} >= {path.name for path in (ROOT / "docs" / "images").glob("chat-*.png")}
+
+
+def test_chinese_lines_are_joined_without_a_space(site: Path) -> None:
+    words = words_of(site, "zh")
+    assert "退到后台、页面刷新" in words
 
 
 async def test_a_search_in_chinese_finds(address: str, page: Page) -> None:
