@@ -64,6 +64,12 @@ INTRODUCTIONS = {
     ),
 }
 
+# What a setting may be, where that is no number.
+KINDS = {
+    "en": {"string": "string", "list": "list", "table": "table", "tables": "list of tables"},
+    "zh": {"string": "字符串", "list": "列表", "table": "表", "tables": "表的列表"},
+}
+
 
 def pages() -> dict[str, str]:
     """Return the pages of the reference by their names on the site."""
@@ -125,7 +131,7 @@ def settings(language: str) -> str:
     head = (("setting", "default", "may be", ""), ("名称", "默认值", "取值", ""))[at]
     parts = []
     for title, told in words_of_settings().items():
-        rows = [setting(fields[name], words[at]) for name, words in told.items()]
+        rows = [setting(fields[name], words[at], KINDS[language]) for name, words in told.items()]
         parts.append(f"## {title.split(' | ')[at]}\n\n{table(head, rows)}")
     return "".join(parts)
 
@@ -136,12 +142,12 @@ def words_of_settings() -> dict[str, dict[str, list[str]]]:
     return told
 
 
-def setting(field: msgspec.structs.FieldInfo, words: str) -> tuple[str, ...]:
+def setting(field: msgspec.structs.FieldInfo, words: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
     """Describe one setting."""
     names = [f"`{field.name}`", f"`DAZI_{field.name.upper()}`"]
     if field.name in set(serve.__annotations__) - {"config", "return"}:
         names.append(f"`--{field.name.replace('_', '-')}`")
-    return "<br>".join(names), f"`{in_toml(field.default)}`", bounds(field.type), words
+    return "<br>".join(names), f"`{in_toml(field.default)}`", bounds(field.type, kinds), words
 
 
 def in_toml(value: object) -> str:
@@ -158,23 +164,23 @@ def in_toml(value: object) -> str:
     return "{}"
 
 
-def bounds(kind: object) -> str:
+def bounds(kind: object, kinds: Mapping[str, str]) -> str:
     """Say what values a setting of some type may have."""
     info = msgspec.inspect.type_info(kind)
     parts = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
-    return ", ".join(map(_bounds, parts))
+    return ", ".join(_bounds(part, kinds) for part in parts)
 
 
-def _bounds(info: msgspec.inspect.Type) -> str:
+def _bounds(info: msgspec.inspect.Type, kinds: Mapping[str, str]) -> str:
     match info:
         case msgspec.inspect.LiteralType(values=values):
             return ", ".join(f"`{value}`" for value in values)
         case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high):
             return f"{low} … {high}" if high is not None else f"≥ {low}"
         case msgspec.inspect.VarTupleType(item_type=one):
-            return "list" if isinstance(one, msgspec.inspect.StrType) else "list of tables"
-    words = {msgspec.inspect.BoolType: "`true`, `false`", msgspec.inspect.StrType: "string"}
-    return words.get(type(info), "table")
+            return kinds["list" if isinstance(one, msgspec.inspect.StrType) else "tables"]
+    words = {msgspec.inspect.BoolType: "`true`, `false`", msgspec.inspect.StrType: kinds["string"]}
+    return words.get(type(info), kinds["table"])
 
 
 def calls() -> str:

@@ -68,7 +68,7 @@ members = [Member(name, house, Bounds(concurrency=64, failures=4, cooldown=20)) 
 app = create_app(
     {"chat": Pool([Seat(member, "chat", "m") for member in members], Rules(backoff=0)), "demo": DemoUpstream()},
     settings=Settings(
-        log="sqlite:///pictures.db", fsync="normal", running_total=32, queue=3, safety=Safety(words=("words.txt",))
+        log="sqlite:///pictures.db", fsync="normal", running_total=32, queue=3, safety=Safety(words=("words.txt",), mode="show")
     ),
 )
 """

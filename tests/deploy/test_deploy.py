@@ -64,6 +64,16 @@ async def test_the_nginx_site_streams(serve: Serve, stack: AsyncExitStack, tmp_p
     assert found.keys() == {"tls"}  # nobody vouches for the test's certificate
 
 
+async def test_the_nginx_of_compose_streams(serve: Serve, stack: AsyncExitStack, tmp_path: Path) -> None:
+    """As it stands in the file, but for its port, the gateways' names, and that Debian's nginx cannot look them up again."""
+    served = await serve({"demo": DemoUpstream()})
+    shutil.copy(DEPLOY / "two-nodes" / "dazi-proxy.conf", tmp_path)
+    site = text("docker/nginx.conf").replace(" resolve;", ";")
+    site = re.sub(r"gateway-[ab]:8000", f"127.0.0.1:{served.port}", site)
+    port = await stack.enter_async_context(nginx_with(tmp_path, site, listen="80"))
+    assert await troubles(f"http://127.0.0.1:{port}") == {}
+
+
 async def test_caddy_streams(serve: Serve, stack: AsyncExitStack, tmp_path: Path) -> None:
     served = await serve({"demo": DemoUpstream()})
     port = free_port()

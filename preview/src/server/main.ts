@@ -35,7 +35,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 try {
   await main()
 } catch (error) {
-  console.error(`preview: ${error instanceof Error ? error.message : String(error)}`)
+  const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+  const remedy = isTaken ? '. Choose another port: --port N, or PORT=N make preview.' : ''
+  console.error(`preview: ${error instanceof Error ? error.message : String(error)}${remedy}`)
   process.exit(1)
 }
 
@@ -46,4 +48,5 @@ async function main(): Promise<void> {
   const { port } = server.address() as AddressInfo
   console.log(`preview: http://127.0.0.1:${port}/`)
   if (startsOne) console.log(`gateway: ${gateway}`)
+  console.log('Ctrl-C to stop')
 }

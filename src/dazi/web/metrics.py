@@ -72,7 +72,10 @@ class Metrics:
             registry=registry,
         )
         self._running = Gauge(
-            "dazi_generations_running", "Generations that run.", registry=registry, multiprocess_mode="livesum"
+            "dazi_generations_running",
+            "Generations that run, or wait for their turn.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self._readers = Gauge("dazi_readers", "Readers connected.", registry=registry, multiprocess_mode="livesum")
         self._left = Counter("dazi_readers_left", "Readers that went, by why.", ["why"], registry=registry)
