@@ -67,7 +67,7 @@ class Site:
             self._write(name, self._translate(file, (ROOT / file).read_text("utf-8")))
         for file in self._files:
             if file.startswith("docs/images/"):
-                copy = self._folder / file.removeprefix("docs/")
+                copy = self._folder / picture_of(file)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / file, copy)
         for name, source in LOOKS.items():
@@ -127,7 +127,7 @@ class Site:
         if path in self.documents:
             return self.documents[path].replace(".zh.md", ".md")
         if path.startswith("docs/images/"):
-            return path.removeprefix("docs/")
+            return picture_of(path)
         self._shown.setdefault(path)
         return source_of(path)
 
@@ -171,6 +171,11 @@ def page_of(file: str) -> str:
         return ""
     name = f"{folder[1]}.md" if folder else ELSEWHERE.get(base) or base.removeprefix("docs/")
     return name.replace(".md", ".zh.md") if base != file else name
+
+
+def picture_of(path: str) -> str:
+    """Name a picture on the site; without a dot before its language, which would be taken for that of a page."""
+    return path.removeprefix("docs/").replace(".zh-CN.", "-zh.")
 
 
 def folder_of(name: str) -> PurePosixPath:
