@@ -63,7 +63,8 @@ class Dazi:
     async def gone(self, seconds: float = 10) -> int:
         """Wait until it has ended; returns its status."""
         async with asyncio.timeout(seconds):
-            await self._hearing
+            # Shielded: one that does not go in time is still to be ended, and heard.
+            await asyncio.shield(self._hearing)
             return await self._process.wait()
 
     async def end(self) -> None:

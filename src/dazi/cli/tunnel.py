@@ -279,7 +279,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(asyncio.shield(process.wait()), _LEAVING)
+        async with asyncio.timeout(_LEAVING):
+            await process.wait()
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()

@@ -121,7 +121,6 @@ class Attention:
     async def _keep(self) -> None:
         while True:
             try:
-                # Not `wait_for`: before Python 3.12 a cancellation that comes with what is waited for is lost in it.
                 async with asyncio.timeout(self._round):
                     await self._woken.wait()
                 await asyncio.sleep(_GATHER)

@@ -261,7 +261,8 @@ class Gateway:
             page = await self.read(owner, generation, after)
             if not page.records and not page.ended and seconds > 0 and not self._has_parted:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(grown.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await grown.wait()
                 page = await self.read(owner, generation, after)
             return page
         finally:

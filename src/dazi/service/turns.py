@@ -223,7 +223,6 @@ class Turns:
         renewed = loop.time()
         while True:
             with suppress(TimeoutError):
-                # Not `wait_for`: before Python 3.12 a cancellation that comes with what is waited for is lost in it.
                 async with asyncio.timeout(_LOOK if self._waiting else self._renewal):
                     await self._woken.wait()
             self._woken.clear()

@@ -132,7 +132,8 @@ class LocalUpstream:
         if process.stdin is not None and process.stdout is not None:
             process.stdin.write(json.dumps(settings).encode() + b"\n")
             try:
-                told = await asyncio.wait_for(process.stdout.readline(), _LOAD_TIMEOUT)
+                async with asyncio.timeout(_LOAD_TIMEOUT):
+                    told = await process.stdout.readline()
             except TimeoutError as exc:
                 raise ConfigError(f"The embedded model {MODEL} was not loaded in {_LOAD_TIMEOUT:g} s.") from exc
         answer = json.loads(told) if told else {"error": "its process ended"}
@@ -152,7 +153,8 @@ async def _end(process: Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), _EXIT_TIMEOUT)
+        async with asyncio.timeout(_EXIT_TIMEOUT):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()
