@@ -569,9 +569,11 @@ async def test_a_store_that_takes_no_writes_leaves_the_log_as_it_is(
                 write(log, opened, (Retract("", 0, "policy"),), previous=2),
                 log.end(opened.generation, Aborted()),
                 begin(log, key="k"),
+                log.touch(),
             ):
                 assert isinstance(await outcome(call), StoreUnavailable)
             assert server.ask(*cure) == "OK"
+            await log.touch()
             page = await whole(log, opened)
             assert (page.head.position, page.ended) == (2, False)
             assert fold(record.event for record in page.records).text == "a"

@@ -555,15 +555,18 @@ async def test_a_full_disk_is_told_and_recovers(opened: Open) -> None:
         with pytest.raises(StoreUnavailable, match=r"log\.db .*\(SQLITE_(FULL|IOERR)"):
             await write(log, one, texts("x" * 3_000_000))
         assert (await whole(log, one)).head.position == 1
+    with file_size_limited(1000), pytest.raises(StoreUnavailable):
+        await log.touch()
+    await log.touch()
     assert await write(log, one, texts("x" * 3_000_000)) == 2
 
 
 @contextmanager
-def file_size_limited() -> Iterator[None]:
-    """Let no file grow beyond a megabyte, as on a full disk."""
+def file_size_limited(size: int = 1_000_000) -> Iterator[None]:
+    """Let no file be written beyond so many bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:

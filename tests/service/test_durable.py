@@ -42,6 +42,8 @@ class Store:
     def __init__(self) -> None:
         self.memory = MemoryLog()
         self.is_down = False
+        # Whether it can be read, and takes nothing.
+        self.is_full = False
         # Whether an append is stored before its answer is lost.
         self.swallows_answers = False
         self.appends: list[int] = []
@@ -66,7 +68,7 @@ class SlowLog:
         self.is_open = False
 
     async def create(self, draft: Draft) -> Opened:
-        await self._reach()
+        await self._take()
         return await self.store.memory.create(draft)
 
     async def find(self, owner: str, key: str) -> Opened:
@@ -75,7 +77,7 @@ class SlowLog:
 
     async def append(self, generation: str, pieces: tuple[Piece, ...], *, previous: int, epoch: int) -> None:
         self.store.appends.append(len(pieces))
-        await self._reach()
+        await self._take()
         if generation in self.store.stolen:
             raise OutOfOrder(generation, expected="2-9", got=f"{epoch}-{previous}")
         await self.store.memory.append(generation, pieces, previous=previous, epoch=epoch)
@@ -84,7 +86,7 @@ class SlowLog:
             raise StoreUnavailable("The answer was lost.")
 
     async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
-        await self._reach()
+        await self._take()
         return await self.store.memory.end(generation, end, after=after)
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
@@ -103,6 +105,14 @@ class SlowLog:
         await self._reach()
         self.sweeps += 1
         return ()
+
+    async def touch(self) -> None:
+        await self._take()
+
+    async def _take(self) -> None:
+        await self._reach()
+        if self.store.is_full:
+            raise StoreUnavailable("The store is full.")
 
     async def _reach(self) -> None:
         await asyncio.sleep(0.001)
@@ -434,6 +444,43 @@ async def test_trouble_that_the_upkeep_met_is_told_until_it_is_over(node: Node, 
     await asyncio.wait_for(_until_unready(gateway), 5)
     store.is_down = False
     await asyncio.wait_for(_until_ready(gateway), 5)
+
+
+async def test_a_store_that_can_be_read_and_takes_nothing_is_in_trouble_until_it_takes_something(
+    node: Node, store: Store
+) -> None:
+    gateway = node()
+    await gateway.open()
+    store.is_full = True
+    with pytest.raises(Unavailable):
+        await gateway.start("me", PROMPT)
+    await asyncio.sleep(3 * LEASE)
+    with pytest.raises(Unavailable, match=r"The store is full\.") as caught:
+        await gateway.check()
+    assert caught.value.code == "store_unavailable"
+    store.is_full = False
+    await asyncio.wait_for(_until_ready(gateway), 5)
+
+
+async def test_what_cannot_even_be_ended_is_refused_to_readers_until_it_can(
+    node: Node, store: Store, puppet: Puppet
+) -> None:
+    gateway = node(patience=0.1)
+    await gateway.open()
+    opened = await gateway.start("me", PROMPT)
+    play = await puppet.play()
+    play.say("a")
+    await until(lambda: store.memory._logs[opened.generation].position == 2)
+    store.is_full = True
+    play.say("b")
+    await play.wait_released()
+    await until(lambda: gateway.is_out_of_reach(opened.generation))
+    for call in (gateway.read("me", opened.generation), gateway.ended("me", opened.generation)):
+        with pytest.raises(Unavailable, match=r"The store is full\."):
+            await call
+    store.is_full = False
+    await asyncio.wait_for(_until_ready(gateway), 5)
+    assert said(await gateway.read("me", opened.generation)) == "a"
 
 
 async def _until_unready(gateway: Gateway) -> None:

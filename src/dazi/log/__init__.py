@@ -175,6 +175,10 @@ class Leases(Protocol):
         """
         ...
 
+    async def touch(self) -> None:
+        """Write something of no consequence. Raises `StoreUnavailable` where the store takes nothing, though it may be read."""
+        ...
+
 
 @runtime_checkable
 class Restores(Protocol):

@@ -140,6 +140,10 @@ class FallbackLog:
         """End every log whose lease ran out, and forget what has expired."""
         return await self._durable.sweep()
 
+    async def touch(self) -> None:
+        """Try whether the durable log takes anything."""
+        await self._durable.touch()
+
     async def list(self, *, owner: str | None = None, limit: int = 100) -> tuple[Summary, ...]:
         """List the newest logs of both."""
         both = (*await self._memory.list(owner=owner, limit=limit), *await self._durable.list(owner=owner, limit=limit))

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from dazi.errors import Closed, LogError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import End, Piece
-from dazi.log import Append, AppendsTogether, Cursor, Draft, Log, Opened, Record, Restores
+from dazi.log import Append, AppendsNow, AppendsTogether, Cursor, Draft, Log, Opened, Record, Restores
 from dazi.service.telemetry import SILENT, Telemetry
 
 logger = logging.getLogger("dazi.service")
@@ -49,19 +49,32 @@ def _pauses() -> Iterator[float]:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+def batches_of(
+    log: Log, doubt: Callable[[str], None], telemetry: Telemetry = SILENT, *, window: float, patience: float
+) -> Batches | None:
+    """Make the batches of a log, where it takes time."""
+    if isinstance(log, AppendsNow):
+        return None
+    return Batches(log, doubt, telemetry, window=window, patience=patience)
+
+
 class Batches:
     """The batches of this process.
 
     Args:
         log: where to.
+        doubt: who is told why the store did not take something.
+        telemetry: who is told how long storing takes.
         window: seconds for which pieces are gathered.
         patience: seconds for which a store that cannot be reached is tried.
-        telemetry: who is told how long storing takes.
     """
 
-    def __init__(self, log: Log, *, window: float, patience: float, telemetry: Telemetry = SILENT) -> None:
+    def __init__(
+        self, log: Log, doubt: Callable[[str], None], telemetry: Telemetry, *, window: float, patience: float
+    ) -> None:
         self.log = log
         self.patience = patience
+        self._doubt = doubt
         self._telemetry = telemetry
         self._window = window
         # Asked once: such a question takes as long as storing a token.
@@ -89,6 +102,8 @@ class Batches:
         outcomes = await self._append_all([append for _, append in group])
         stored = 0
         for (batch, append), outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, StoreUnavailable):
+                self._doubt(str(outcome))
             batch.settle(append, outcome)
             stored += 0 if outcome else len(append.pieces)
         if stored:

@@ -12,11 +12,8 @@ from dazi.errors import Closed, ConfigError, StoreUnavailable, TooMany, Unknown
 from dazi.events import Aborted, Answer, Started
 from dazi.log import (
     START,
-    AppendsNow,
     Cursor,
-    Degrades,
     Draft,
-    Leases,
     Log,
     Observer,
     Opened,
@@ -29,7 +26,7 @@ from dazi.log import (
 from dazi.quota import Marks
 from dazi.service import refusals
 from dazi.service.attention import Attention
-from dazi.service.batch import Batches
+from dazi.service.batch import batches_of
 from dazi.service.budget import Budget
 from dazi.service.keeper import Keeper
 from dazi.service.owners import Owners
@@ -78,11 +75,9 @@ class Gateway:
         self._running: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         patience, window = self._limits.patience, self._limits.window
-        self._batches = (
-            None if isinstance(log, AppendsNow) else Batches(log, window=window, patience=patience, telemetry=telemetry)
-        )
+        self._keeper = Keeper(log, self._running)
+        self._batches = batches_of(log, self._keeper.doubt, telemetry, window=window, patience=patience)
         self._budget = Budget(per_owner=self._limits.owner_characters, total=self._limits.total_characters)
-        self._keeper = Keeper(log, self._running) if isinstance(log, Leases) else None
         # One for each log that is being made now: a generation that will run in a moment.
         self._starts: set[asyncio.Future[None]] = set()
         self._attention = Attention(self._running, marks, unread=self._limits.unread, has_line=self._turns.has_line)
@@ -133,8 +128,7 @@ class Gateway:
         for part in (self._log, *self._models.values()):
             if isinstance(part, Lifecycle):
                 await part.open()
-        if self._keeper is not None:
-            self._keeper.open()
+        self._keeper.open()
         self._attention.open()
         self._is_open = True
 
@@ -157,8 +151,7 @@ class Gateway:
             grown.set()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_RELEASE)
-        if self._keeper is not None:
-            await self._keeper.close()
+        await self._keeper.close()
         await self._attention.close()
         await self._turns.close()
         for part in (*self._models.values(), self._log):
@@ -178,16 +171,18 @@ class Gateway:
     async def check(self) -> None:
         """Raise `Unavailable`, with the reason, if a start would be refused now for want of a store or a future."""
         self._check_future()
-        if self._keeper is not None and self._keeper.trouble and not isinstance(self._log, Degrades):
-            raise refusals.store_unavailable(self._keeper.trouble)
+        self._keeper.check()
         with refusals.told(), suppress(Unknown):
             await self._log.find("", "")
 
     @property
     def undurable(self) -> str:
         """Why new generations are kept in memory alone, where the operator chose that; "" where they are not."""
-        trouble = self._keeper.trouble if self._keeper else ""
-        return (self._log.undurable or trouble) if isinstance(self._log, Degrades) else ""
+        return self._keeper.undurable
+
+    def is_out_of_reach(self, generation: str) -> bool:
+        """Whether what has not ended will not be heard of here: the store has been in trouble for longer than patience."""
+        return generation not in self._running and self._keeper.troubled > self._limits.patience
 
     def on_closing(self, farewell: Callable[[], None]) -> None:
         """Call `farewell` when `close` begins to wait, and when it has waited."""
@@ -236,6 +231,8 @@ class Gateway:
         if page.owner != owner:
             raise refusals.not_found(generation)
         if not page.ended:
+            if self.is_out_of_reach(generation):
+                raise refusals.store_unavailable(self._keeper.trouble)
             self._attention.saw(generation)
         return page
 
@@ -353,7 +350,7 @@ class Gateway:
     async def _create(self, draft: Draft) -> Opened:
         self._starts.add(made := asyncio.get_running_loop().create_future())
         try:
-            with refusals.told():
+            with refusals.told(self._keeper.doubt):
                 opened = await self._log.create(draft)
             self._owners.remember(opened.generation, draft.owner)
             return opened

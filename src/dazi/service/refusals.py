@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from dazi.errors import Conflict, NotFound, RequestError, StoreUnavailable, Unavailable, Unknown
@@ -77,11 +77,12 @@ def store_unavailable(reason: str) -> Unavailable:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Tell what the log cannot do as what the caller can."""
+def told(doubt: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Tell what the log cannot do as what the caller can; `doubt` is told why the store did not take something."""
     try:
         yield
     except Unknown as error:
         raise not_found(error.generation) from None
     except StoreUnavailable as error:
+        doubt(str(error))
         raise store_unavailable(str(error)) from None

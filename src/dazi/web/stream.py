@@ -181,7 +181,9 @@ class Reader:
         """Feel that a second has passed."""
         self._age += 1
         self._quiet += 1
-        if self._course.max is not None and self._age >= self._course.max:
+        if self._gateway.is_out_of_reach(self._course.generation):
+            self._part()
+        elif self._course.max is not None and self._age >= self._course.max:
             self.leave()
         elif self._quiet >= self._course.heartbeat and self._framer.heartbeat:
             self._beat()
@@ -191,6 +193,13 @@ class Reader:
         if self._course.attaches:
             self._leaving = True
             self.flush()
+
+    def _part(self) -> None:
+        """End here what would stay silent here: who attaches again is told why."""
+        if self._course.attaches:
+            self.leave()
+        else:
+            self._drop("failed")
 
     def _can_write(self) -> bool:
         """Whether a write now neither suspends nor comes between the pump's."""

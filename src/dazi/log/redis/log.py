@@ -33,6 +33,8 @@ _PRODUCER_LOST = Failed("producer_lost", "The server that wrote this answer was 
 Rows = Sequence[Sequence[bytes]]
 # KEYS: gen.
 _OWNER = scripts.Script("return redis.call('HGET', KEYS[1], 'owner')")
+# KEYS: touched.
+_TOUCH = scripts.Script("return redis.call('SET', KEYS[1], 1, 'PX', 1000)")
 
 
 class RedisLog:
@@ -250,6 +252,11 @@ class RedisLog:
         due = await asyncio.gather(*(self._due(shard) for shard in range(SHARDS)))
         swept = await asyncio.gather(*(self._lose(generation) for some in due for generation in some))
         return tuple(generation for generation in swept if generation)
+
+    async def touch(self) -> None:
+        """Try whether Redis, or every master of a cluster, takes anything."""
+        keys = [self._places.key(shard, "touched") for shard in range(SHARDS)]
+        await asyncio.gather(*(self._store.call(_TOUCH, [key]) for key in keys))
 
     async def _due(self, shard: int) -> Sequence[str]:
         keys = [self._places.key(shard, name) for name in ("leases", "expiry", "shelf", "swept")]

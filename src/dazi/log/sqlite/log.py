@@ -176,8 +176,12 @@ class SqliteLog:
         if await self._ask(lambda connection: tables.has_expired(connection, self._now())):
             await self._delete_all(lambda connection: tables.forget(connection, self._now()))
         if self._clock() >= self._marked + _MARK:
-            await self._do(self._mark)
+            await self.touch()
         return ended
+
+    async def touch(self) -> None:
+        """Mark the store's clock, which is also a try whether the file takes anything."""
+        await self._do(self._mark)
 
     async def list(self, *, owner: str | None = None, limit: int = 100) -> tuple[Summary, ...]:
         """List the newest logs, of one owner or of all."""
