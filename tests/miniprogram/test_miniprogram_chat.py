@@ -243,6 +243,30 @@ async def test_the_keyboard_hides_nothing(serve: Serve, chat: Chat) -> None:
     await chat.program.check_clean()
 
 
+async def tappable(chat: Chat) -> set[str]:
+    """What a screen reader says of the buttons and fields that can be seen."""
+    session = await chat.program.page.context.new_cdp_session(chat.program.page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    heard = [node for node in nodes if not node["ignored"] and node["role"]["value"] in {"button", "textbox"}]
+    return {node["name"]["value"] for node in heard}
+
+
+async def test_who_cannot_see_hears_what_can_be_tapped(serve: Serve, chat: Chat) -> None:
+    served = await serve({"m": DemoUpstream(pace=2000, text="```js\n1\n```\n\n好。")})
+    await chat.open(served.url)
+    always = {"历史对话", "你的问题", "发送"}
+    suggestions = {"打字机效果是怎么做到的？", "写一首关于雨夜的短诗", "用 Python 写一个快速排序"}
+    assert await tappable(chat) == always | suggestions | {"比较 HTTP/1.1、HTTP/2 和 HTTP/3"}
+    await chat.ask("问题")
+    await chat.until_ended("js复制1好。")
+    assert await tappable(chat) == always | {"新对话", "复制代码", "复制回答", "重新生成"}
+    await chat.tap("历史对话")
+    heard = {name[:2] if name.startswith("问题") else name for name in await tappable(chat)}
+    assert heard == {"返回", "新对话", "问题", "删除 问题", "设置"}
+    await chat.program.tap("text=设置 >> nth=-1")
+    assert await tappable(chat) == {"返回", "网关地址", "开发令牌", "模型", "保存", "清空所有对话"}
+
+
 async def test_in_the_dark_it_is_dark(serve: Serve, chat: Chat) -> None:
     await chat.open((await serve({"m": DemoUpstream()})).url, theme="dark")
     color = "getComputedStyle(document.querySelector('.page')).backgroundColor"

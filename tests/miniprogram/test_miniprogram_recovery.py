@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 from tests.conftest import Serve
 from tests.e2e.conftest import Mock
 from tests.e2e.mock_model import MockModel
 from tests.e2e.nginx import nginx
 from tests.e2e.process import Dazi
 from tests.log.redis_server import redis_server
-from tests.miniprogram.chat import PATIENCE, Chat
+from tests.miniprogram.chat import ANSWER, PATIENCE, Chat
 from tests.waiting import until
 
 from dazi.upstream.demo import DemoUpstream
@@ -46,6 +46,29 @@ async def test_ten_seconds_in_the_background_cost_nothing(serve: Serve, mock: Mo
     await chat.until_ended(TEXT)
     assert len(model.requests) == 1
     await chat.program.check_clean()
+
+
+async def test_a_screen_that_is_locked_for_ten_seconds_costs_nothing(
+    serve: Serve, mock: Mock, page: Page, preview: str, built: Path
+) -> None:
+    """By the button of the preview's panel, on an iPhone, in the frame that a person sees."""
+    model = await mock(HALVES)
+    served = await serve({"m": OpenAIUpstream(model.url)})
+    await page.goto(f"{preview}?app={built.parent.name}&profile=ios&speed=10&cut=random&fresh=1&gateway={served.url}")
+    program = page.frame_locator("iframe")
+    await program.locator("wx-textarea textarea").fill("?")
+    await program.locator("[aria-label=发送]").click()
+    answer = program.locator(ANSWER)
+    await expect(answer).to_contain_text(TYPED)
+    await page.locator("#lock").click()
+    await expect(page.locator(".veil")).to_be_visible()
+    # As after five seconds in the background.
+    await page.wait_for_function("preview.counts().interrupted > 0")
+    model.release()
+    await expect(page.locator(".veil")).to_be_hidden()
+    await expect(program.locator("[aria-label=重新生成]")).to_be_visible(timeout=PATIENCE * 1000)
+    await expect(answer).to_have_text(TEXT)
+    assert (len(model.requests), await page.evaluate("[preview.errors, preview.missing]")) == (1, [[], []])
 
 
 async def test_a_network_that_is_away_is_waited_for(serve: Serve, mock: Mock, chat: Chat) -> None:
@@ -132,6 +155,49 @@ async def test_a_node_of_two_is_restarted_in_mid_answer(
 
 
 @pytest.mark.full
+async def test_a_node_of_two_that_is_killed_in_mid_answer_is_told_and_one_tap_asks_the_other(
+    mock: Mock, chat: Chat, nodes: Nodes, stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    log = stack.enter_context(redis_server()).url
+    model = await mock(HALVES)
+    pair = await asyncio.gather(*(nodes(model, "--log", log, DAZI_LEASE="1") for _ in range(2)))
+    port = await stack.enter_async_context(nginx([node.port for node in pair], tmp_path))
+    await chat.open(f"http://127.0.0.1:{port}")
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    running = [(await node.client.get("/health/ready")).json()["running"] for node in pair]
+    dying = pair[running.index(1)]
+    dying.signal(signal.SIGKILL)
+    await dying.gone()
+    await chat.says("写这个回答的服务停了，上面的内容不完整")
+    await chat.until_ended(FIRST)
+    model.release()
+    await chat.program.tap("text=再问一次 >> nth=-1")
+    await chat.until_ended(TEXT)
+    await chat.program.check_clean()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_a_network_that_is_away_for_minutes_is_told_and_what_was_written_comes_when_it_is_back(
+    serve: Serve, mock: Mock, chat: Chat
+) -> None:
+    model = await mock(HALVES)
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url)
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    await chat.program.ask("preview.offline()")
+    model.release()
+    await chat.program.until("document.body.textContent.includes('网络断开了。回答还在服务器上写着')", seconds=200)
+    await expect(chat.program.find(".trouble-button")).to_have_text("重新连接")
+    assert await chat.shown() == FIRST
+    await chat.program.ask("preview.online()")
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 1
+    await chat.program.check_clean()
+
+
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_a_minute_of_answer_outlives_the_platforms_limit(serve: Serve, chat: Chat) -> None:
     """A request ends after 60 s, which are 12 here, and the program goes away in between."""
@@ -151,8 +217,8 @@ async def test_a_minute_of_answer_outlives_the_platforms_limit(serve: Serve, cha
 def nodes(stack: AsyncExitStack, tmp_path: Path) -> Nodes:
     """Start `dazi serve` before a model's server."""
 
-    async def start(model: MockModel, *arguments: str) -> Dazi:
-        environ = {"OPENAI_BASE_URL": model.url, "OPENAI_MODEL": "m"}
+    async def start(model: MockModel, *arguments: str, **settings: str) -> Dazi:
+        environ = {"OPENAI_BASE_URL": model.url, "OPENAI_MODEL": "m", **settings}
         node = await Dazi.run(*arguments, folder=tmp_path, environ=environ)
         stack.push_async_callback(node.end)
         return await node.ready()

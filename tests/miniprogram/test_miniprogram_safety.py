@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from playwright.async_api import expect
 from tests.conftest import Serve
 from tests.e2e.conftest import Mock
 from tests.e2e.mock_model import MockModel
@@ -47,6 +48,7 @@ async def test_a_risky_answer_is_taken_back_in_mid_stream_and_a_limit_is_told(
 
     await user.ask("再讲一句")
     await user.says("今天的用量已经用完，明天再来。")
+    await expect(user.program.find(".trouble-button")).to_have_count(0)
     await user.kill_and_reopen(served.url, fresh=1, user="somebody else")
     await user.ask("我呢")
     await user.until_shown(FINE[:-2])
@@ -81,6 +83,10 @@ async def test_a_risky_question_is_refused_in_words_and_reaches_no_model(
     await user.ask("讲一个违禁的词")
     await user.says("这个问题没有通过内容审核，请换个问法。")
     await user.until_ended("")
+    await user.program.tap("text=改一改")
+    field = user.program.find("wx-textarea textarea")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("讲一个违禁的词")
     await user.ask("讲一个别的")
     await user.until_ended("好。")
     assert [request["messages"][-1]["content"] for _, request in model.requests] == ["讲一个别的"]

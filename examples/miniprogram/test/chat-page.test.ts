@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { faultOf, readSettings, writeSettings } from '../src/chat/settings'
-import { tellError, tellTime } from '../src/chat/words'
+import { tellError, tellRemedy, tellTime } from '../src/chat/words'
 import { GATEWAY } from '../src/config'
 import { createScrolling } from '../src/pages/chat/scrolling'
 
@@ -16,6 +16,16 @@ test('every code of the protocol has its words', () => {
   const missing = [...codes, 'connection_lost', 'login_failed'].filter((code) => tellError(code).includes(code))
   assert.deepEqual(missing, [], 'src/chat/words.ts should have words for these')
   assert.match(tellError('http_418'), /http_418/)
+})
+
+test('a tap does what the words say', () => {
+  const words: Record<string, RegExp> = { edit: /改短|换个问法|拆小/, new: /新建对话/, resume: /重新连接/ }
+  for (const [code, remedy] of [['prompt_refused', 'edit'], ['too_long', 'edit'], ['body_too_large', 'new'], ['connection_lost', 'resume']]) {
+    assert.equal(tellRemedy(code).remedy, remedy)
+    assert.match(tellError(code), words[remedy])
+  }
+  assert.deepEqual(tellRemedy('upstream_error'), { remedy: 'again', word: '再问一次' })
+  assert.deepEqual(tellRemedy('tokens_used_up'), { remedy: '', word: '' }, 'what is of no use is not offered')
 })
 
 test('times are told as people say them', () => {

@@ -72,6 +72,27 @@ export function tellError(code: string): string {
   return ERRORS[code] || `出了点问题（${code}），再问一次。`
 }
 
+/** What a tap does about trouble: ask again, take up the answer again, change the question, begin anew. */
+export type Remedy = 'again' | 'resume' | 'edit' | 'new'
+
+const REMEDIES: Record<Remedy, { word: string; codes: string[] }> = {
+  resume: { word: '重新连接', codes: ['connection_lost'] },
+  edit: { word: '改一改', codes: ['prompt_refused', 'upstream_rejected', 'too_long', 'time_limit', 'token_limit'] },
+  new: { word: '新对话', codes: ['body_too_large', 'invalid_field'] },
+  again: { word: '再问一次', codes: [] },
+}
+
+// What will be refused again, until it is another day or somebody mends the gateway.
+const HOPELESS = ['tokens_used_up', 'upstream_unauthorized', 'upstream_redirected', 'wechat_misconfigured', 'forbidden_host', 'forbidden_origin', 'forbidden_referer']
+
+/** What a tap can do about trouble, and its word; '' where nothing helps. */
+export function tellRemedy(code: string): { remedy: Remedy | ''; word: string } {
+  if (HOPELESS.includes(code)) return { remedy: '', word: '' }
+  const names = Object.keys(REMEDIES) as Remedy[] // its own keys
+  const remedy = names.find((name) => REMEDIES[name].codes.includes(code)) || 'again'
+  return { remedy, word: REMEDIES[remedy].word }
+}
+
 export function tellFinish(finish: string): string {
   return FINISHES[finish] || ''
 }

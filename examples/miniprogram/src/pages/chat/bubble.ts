@@ -1,7 +1,7 @@
 /** A message as the chat page draws it. */
 
 import type { Message, Tool } from '../../chat/conversation'
-import { tellError, tellFinish } from '../../chat/words'
+import { tellError, tellFinish, tellRemedy, type Remedy } from '../../chat/words'
 
 export interface Bubble {
   id: string
@@ -16,8 +16,9 @@ export interface Bubble {
   /** What there is to say of it. */
   note: string
   isTrouble: boolean
-  /** What a tap can do about trouble. */
-  remedy: '' | 'again' | 'resume'
+  /** What a tap can do about trouble, and its word. */
+  remedy: Remedy | ''
+  remedyWord: string
 }
 
 export function bubbleOf(message: Message): Bubble {
@@ -28,11 +29,11 @@ export function bubbleOf(message: Message): Bubble {
 }
 
 /** All of a bubble but what it says. */
-export function standingOf(message: Message): Pick<Bubble, 'tools' | 'isAnswering' | 'isEmpty' | 'note' | 'isTrouble' | 'remedy'> {
+export function standingOf(message: Message): Pick<Bubble, 'tools' | 'isAnswering' | 'isEmpty' | 'note' | 'isTrouble' | 'remedy' | 'remedyWord'> {
   const { tools = [], state, code = '' } = message
   const isTrouble = state === 'failed'
-  const remedy = isTrouble ? (code === 'connection_lost' ? 'resume' : 'again') : ''
-  return { tools, isAnswering: state === 'answering', isEmpty: !message.text, note: noteOf(message), isTrouble, remedy }
+  const { remedy, word: remedyWord } = isTrouble ? tellRemedy(code) : { remedy: '' as const, word: '' }
+  return { tools, isAnswering: state === 'answering', isEmpty: !message.text, note: noteOf(message), isTrouble, remedy, remedyWord }
 }
 
 function noteOf({ state, code = '', finish = '', isRetracted }: Message): string {

@@ -7,6 +7,7 @@ import { answered, asked, askedAgain, begin, lastAnswer, promptOf, randomId, typ
 import { createSession } from '../../chat/session'
 import { readSettings } from '../../chat/settings'
 import type { Flight } from '../../chat/store'
+import type { Remedy } from '../../chat/words'
 import type { DaziMessage } from '../../components/dazi-message/index'
 import { SUGGESTIONS } from '../../config'
 import { bubbleOf, standingOf, type Bubble } from './bubble'
@@ -31,6 +32,7 @@ Page({
     hasEarlier: false,
     title: '',
     draft: '',
+    isWriting: false, // the keyboard is asked for
     isBusy: false,
     line: '', // what there is to say of the connection
     isAway: false, // from the end
@@ -177,8 +179,24 @@ Page({
   },
 
   onRemedy(event: WechatMiniprogram.TouchEvent) {
-    if (event.currentTarget.dataset.remedy === 'resume') this.resume()
-    else this.onAgain()
+    const remedies: Record<Remedy, () => void> = {
+      resume: () => this.resume(),
+      edit: () => this.edit(),
+      new: () => this.onNew(),
+      again: () => this.onAgain(),
+    }
+    const remedy: Remedy = event.currentTarget.dataset.remedy
+    remedies[remedy]()
+  },
+
+  /** Write the last question anew. */
+  edit() {
+    const question = this.conversation.messages[this.conversation.messages.length - 2]
+    this.setData({ draft: question.text, isWriting: true })
+  },
+
+  onBlur() {
+    if (this.data.isWriting) this.setData({ isWriting: false })
   },
 
   hear(flight: Flight, news: News, line: string) {
