@@ -51,6 +51,8 @@ class Answer(TypedDict):
 
     figures: list[Figure]
     bytes: Bytes
+    # OpenAI's events a second, one a chunk, that our decoder alone decodes: the bound of what any parser on it can do.
+    decoding: float
 
 
 def bundle() -> str:
@@ -90,7 +92,8 @@ ENGINES: dict[str, Callable[[str, str], str]] = {
 def measure(milliseconds: int) -> tuple[dict[str, Answer], list[str]]:
     """Return what each engine answers, and the engines that are absent."""
     code = bundle()
-    expression = f"JSON.stringify({{figures: suite.measure(now, {milliseconds}), bytes: suite.byteByByte(now)}})"
+    parts = f"figures: suite.measure(now, {milliseconds}), bytes: suite.byteByByte(now), decoding: suite.decodingAlone(now, {milliseconds})"
+    expression = f"JSON.stringify({{{parts}}})"
     answers: dict[str, Answer] = {}
     absent = []
     for engine, run in ENGINES.items():
@@ -112,6 +115,7 @@ def print_table(engine: str, answer: Answer) -> None:
         print(f"| {figure['workload']} | {' | '.join(cells)} | {_versus(figure['rates'])} |")
     milliseconds, ratio = answer["bytes"]["milliseconds"], answer["bytes"]["ratio"]
     print(f"\ndazi, 1 MiB in one line, byte by byte: {milliseconds:,.0f} ms, {ratio:.1f} × as long as a quarter of it.")
+    print(f"Its decoder alone, openai, an event a chunk: {_show(answer['decoding'])} thousand events a second.")
 
 
 def _show(rate: float | None) -> str:

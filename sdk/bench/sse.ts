@@ -152,6 +152,15 @@ function bytesOf(text: string): Uint8Array {
   return Uint8Array.from(unescape(encodeURIComponent(text)), (unit) => unit.charCodeAt(0))
 }
 
+/** Of OpenAI's events, one a chunk, how many a second are decoded, by our decoder alone: no parser on top of it is faster. */
+export function decodingAlone(now: () => number, milliseconds: number): number {
+  const [[, chunks, events]] = workloads()
+  const decoder = createUtf8Decoder()
+  const once = () => timeOf(() => (chunk) => (decoder.decode(chunk) ? 1 : 0), chunks, events, now, milliseconds / ROUNDS)
+  const times = Array.from({ length: ROUNDS }, once).sort((a, b) => a - b)
+  return events / times[ROUNDS >> 1]
+}
+
 /** Time for a mebibyte in one data line, byte by byte, and for a quarter of it: linear work has a ratio of 4. */
 export function byteByByte(now: () => number): { milliseconds: number; ratio: number } {
   const once = (size: number) => {

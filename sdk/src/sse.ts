@@ -179,7 +179,8 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
   }
 }
 
-// `isView` and not `instanceof`: some hosts hand out buffers that another realm made.
+// `isView` for the rest, not `instanceof`: some hosts hand out buffers that another realm made.
 export function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk
   return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : new Uint8Array(chunk)
 }

@@ -75,8 +75,8 @@ export function createPortableDecoder(): Utf8Decoder {
   return {
     decode(bytes) {
       let text = ''
-      for (let at = 0; at < bytes.length; at += BLOCK) text += decodeBlock(bytes.subarray(at, at + BLOCK))
-      return text
+      for (; bytes.length > BLOCK; bytes = bytes.subarray(BLOCK)) text += decodeBlock(bytes.subarray(0, BLOCK))
+      return text + decodeBlock(bytes)
     },
     end() {
       const rest = textOf(held)

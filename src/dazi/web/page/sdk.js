@@ -72,8 +72,8 @@ function createPortableDecoder() {
   return {
     decode(bytes) {
       let text = "";
-      for (let at = 0; at < bytes.length; at += BLOCK) text += decodeBlock(bytes.subarray(at, at + BLOCK));
-      return text;
+      for (; bytes.length > BLOCK; bytes = bytes.subarray(BLOCK)) text += decodeBlock(bytes.subarray(0, BLOCK));
+      return text + decodeBlock(bytes);
     },
     end() {
       const rest2 = textOf(held);
@@ -217,6 +217,7 @@ function createSseParser(limit = DEFAULT_LIMIT) {
   };
 }
 function bytesOf(chunk) {
+  if (chunk instanceof Uint8Array) return chunk;
   return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : new Uint8Array(chunk);
 }
 
@@ -876,7 +877,7 @@ function rowOf(cells, columns, isOpen) {
 function cellsOf(line) {
   const cells = line.replace(/^\|/, "").match(/(?:\\[^]|[^|\\]|\\$)*(?:\||$)/g) || [];
   const texts = cells.filter((cell) => cell).map((cell) => cell.replace(/\|$/, ""));
-  return texts.map((cell, index) => (/\\$/.test(cell) && index < texts.length - 1 ? `${cell}|` : cell).trim());
+  return texts.map((cell, index) => (cell.endsWith("\\") && index < texts.length - 1 ? `${cell}|` : cell).trim());
 }
 function alignOf(cell) {
   const ends = cell.slice(-1) === ":";
@@ -917,7 +918,7 @@ function createMarkdown(path = "nodes") {
   let text = "";
   let at = 0;
   let state = BEGINNING;
-  let nodes = [];
+  const nodes = [];
   let closed2 = 0;
   let settled;
   function draw(block, isOpen) {
