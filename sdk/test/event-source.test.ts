@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { test } from 'node:test'
+import { createEmulator } from '../emulator/index.js'
 import { openEventSource, type EventSourceEnd, type EventSourceOptions } from '../src/event-source.js'
 import type { Platform } from '../src/platform.js'
 import { fetchPlatform } from '../src/platform/fetch.js'
+import { createWxPlatform } from '../src/platform/wx.js'
+import type { ServerSentEvent } from '../src/sse.js'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void
 
@@ -82,3 +86,67 @@ test('a line that broke in the background is come back to in the foreground, and
   }, { platform })
   assert.deepEqual([seen, count, tell], [['1', '2'], 3, undefined])
 })
+
+/** How an answer goes on with an event, as docs/sdk.md says of each server. */
+const READERS: Record<string, (answer: string, event: ServerSentEvent) => string> = {
+  openai(answer, { data }) {
+    if (data === '[DONE]') return answer
+    const { choices = [] } = JSON.parse(data)
+    return choices.length ? answer + (choices[0].delta.content || '') : answer
+  },
+  dify(answer, { data }) {
+    const { event, answer: piece } = JSON.parse(data)
+    if (event === 'message_replace') return piece
+    return event === 'message' || event === 'agent_message' ? answer + piece : answer
+  },
+  coze(answer, { event, data }) {
+    const { type, content } = JSON.parse(data)
+    return event === 'conversation.message.delta' && type === 'answer' ? answer + content : answer
+  },
+  fastgpt: (answer, event) => (event.event === 'answer' || event.event === 'fastAnswer' ? READERS['openai'](answer, event) : answer),
+}
+
+interface Shape {
+  preset: string
+  stream: string[]
+  expect: { text: string }
+}
+
+const delta = (content: string | null) => `data: {"id":"","choices":[{"delta":{"role":"assistant","content":${JSON.stringify(content)}},"index":0,"finish_reason":null}]}`
+
+/** With `"detail": true`, as its documentation shows it. */
+const FASTGPT: Shape = {
+  preset: 'fastgpt',
+  stream: [
+    'event: flowNodeStatus\ndata: {"status":"running","name":"AI 对话"}', `event: answer\n${delta('电影')}`, `event: fastAnswer\n${delta('《铃')}`, `event: answer\n${delta(null)}`,
+    'event: answer\ndata: [DONE]', 'event: flowResponses\ndata: [{"moduleName":"AI 对话"}]',
+  ],
+  expect: { text: '电影《铃' },
+}
+
+/** Streams of the real servers, which the gateway's tests read too. */
+function shapeOf(name: string): Shape {
+  return JSON.parse(readFileSync(new URL(`../../tests/upstream/shapes/${name}.json`, import.meta.url), 'utf8'))
+}
+
+const SHAPES: Record<string, Shape> = {
+  'FastGPT, in detail': FASTGPT,
+  ...Object.fromEntries(['openai', 'dify', 'dify-grown', 'dify-replaced', 'dify-error', 'coze', 'coze-failed'].map((name) => [name, shapeOf(name)])),
+}
+
+for (const [name, { preset, stream, expect }] of Object.entries(SHAPES)) {
+  for (const profile of ['ios', 'pc'] as const) {
+    test(`${name}: read as the guide says, its stream gives its answer, on ${profile}`, async (context) => {
+      const phone = createEmulator({ profile, timeScale: 20, link: { cut: 'bytes' } })
+      context.after(phone.close)
+      let answer = ''
+      const { end } = await run((_, response) => {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+        response.end(stream.map((block) => `${block}\n\n`).join(''))
+      }, {
+        platform: createWxPlatform(phone.wx, phone.clock), method: 'POST', body: '{}', onEvent: (event) => void (answer = READERS[preset](answer, event)),
+      })
+      assert.deepEqual([answer, end.type], [expect.text, 'complete'])
+    })
+  }
+}
