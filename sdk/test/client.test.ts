@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { crc32 } from '../src/answer.js'
+import { createEmulator, PROFILES as PHONES, type ProfileName } from '../emulator/index.js'
 import { createClient, type Client, type Update } from '../src/client.js'
 import { fetchPlatform } from '../src/platform/fetch.js'
+import { createWxPlatform } from '../src/platform/wx.js'
 import { createChaos, type Faults } from './chaos.js'
 import { startGateway, type Gateway } from './gateway.js'
 
@@ -109,3 +111,17 @@ test('a question that the gateway refuses ends with its code', async () => {
   const polled = createClient({ url: gateway.url, platform: { ...fetchPlatform, streams: false } })
   assert.equal((await ended(polled, { messages: [] })).pop()?.end?.code, 'invalid_field')
 })
+
+// What `Object.keys` forgets; hence the cast.
+for (const profile of Object.keys(PHONES) as ProfileName[]) {
+  test(`${profile}: what the gateway says when it refuses is heard, by chunks and by polls`, async (context) => {
+    const phone = createEmulator({ profile, timeScale: 5 })
+    context.after(phone.close)
+    const client = createClient({ url: gateway.url, platform: createWxPlatform(phone.wx, phone.clock) })
+    const refused = (await ended(client, { ...question('x'), nonsense: 1 })).pop()
+    assert.deepEqual([refused?.end?.type, refused?.end?.code, refused?.text], ['failed', 'unknown_field', ''])
+    assert.match(refused?.end?.message || '', /nonsense/)
+    const unknown = await new Promise<Update>((resolve) => client.attach('0'.repeat(32), (update) => update.end && resolve(update)))
+    assert.equal(unknown.end?.code, 'not_found')
+  })
+}

@@ -277,6 +277,16 @@ test('a slow link: bytes come at its pace, and requests late', async (context) =
   assert.equal(client.bytes.length, 5000)
 })
 
+test('a slow link: an answer that needs more than a minute is cut off, however fast it was written', async (context) => {
+  for (const [bytesPerSecond, ending] of [[1000, 'it succeeded'], [50, 'request:fail timeout']] as const) {
+    const client = naive(phone(context, { link: { bytesPerSecond }, timeScale: 500 }), '/held', { timeout: 600_000 })
+    await until(() => open.length > 0)
+    open[0].end('x'.repeat(5000))
+    assert.equal(await reasonOf(client), ending)
+    assert.equal(client.bytes.length === 5000, bytesPerSecond === 1000)
+  }
+})
+
 test('headers: the referer is the platform\'s, and content is JSON unless something else is said', async (context) => {
   const emulator = phone(context, {})
   await naive(emulator, '/stream', { method: 'GET', header: { Referer: 'https://mine' } }).ending
