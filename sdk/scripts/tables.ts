@@ -19,7 +19,7 @@ const LETTERS: Record<string, string> = {
 
 const properties = readFileSync(`${folder}/auxiliary/GraphemeBreakProperty.txt`, 'utf8')
 const version = /GraphemeBreakProperty-(\d+\.\d+)/.exec(properties)?.[1]
-const letters = new Array<string>(0x110000).fill('O')
+const letters = Array.from({ length: 0x110000 }, () => 'O')
 
 for (const text of [properties, readFileSync(`${folder}/emoji/emoji-data.txt`, 'utf8')]) {
   for (const [, first, last, name] of text.matchAll(/^([0-9A-F]+)(?:\.\.([0-9A-F]+))?\s*;\s*(\w+)/gm)) {

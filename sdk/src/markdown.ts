@@ -31,7 +31,7 @@ export function createMarkdown(path = 'nodes'): Markdown {
   let text = ''
   let at = 0 // where the first line begins that has not ended
   let state = BEGINNING
-  let nodes: Node[] = [] // those of closed blocks, and from `closed` on those that may change
+  const nodes: Node[] = [] // those of closed blocks, and from `closed` on those that may change
   let closed = 0
   let settled: { at: number; progress: Progress } | undefined // how far the block that begins there is settled
 

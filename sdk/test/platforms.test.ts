@@ -166,10 +166,11 @@ for (const [name, createHost] of Object.entries(HOSTS)) {
   test(`${name}: tells of background and foreground, until it is not asked to`, () => {
     const { platform, hide, show } = createHost()
     const seen: boolean[] = []
+    const goAndComeBack = () => [hide, show].forEach((turn) => turn && turn())
     const stop = platform.watchVisibility((visible) => seen.push(visible))
-    if (hide && show) [hide(), show()]
+    goAndComeBack()
     stop()
-    if (hide && show) [hide(), show()]
+    goAndComeBack()
     assert.deepEqual(seen, hide ? [false, true] : [])
   })
 

@@ -191,7 +191,7 @@ function rowOf(cells: string[], columns: number, isOpen: boolean): Cell[] {
 function cellsOf(line: string): string[] {
   const cells = line.replace(/^\|/, '').match(/(?:\\[^]|[^|\\]|\\$)*(?:\||$)/g) || []
   const texts = cells.filter((cell) => cell).map((cell) => cell.replace(/\|$/, ''))
-  return texts.map((cell, index) => (/\\$/.test(cell) && index < texts.length - 1 ? `${cell}|` : cell).trim())
+  return texts.map((cell, index) => (cell.endsWith('\\') && index < texts.length - 1 ? `${cell}|` : cell).trim())
 }
 
 function alignOf(cell: string): string {
