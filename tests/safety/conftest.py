@@ -1,5 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.puppet import Puppet
 
-pytest.register_assert_rewrite("tests.safety.contract")
+
+@pytest.fixture
+def puppet() -> Puppet:
+    return Puppet()
