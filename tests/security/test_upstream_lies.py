@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from tests.service.test_writer import Desk
 from dazi.errors import GenerationError
 from dazi.events import Usage
 from dazi.upstream import Finish, Prompt, Sink
+from dazi.upstream.openai import OpenAIUpstream
 
 HALF = "\ud83d"
 
@@ -89,6 +91,45 @@ def test_a_call_of_nothing_leaves_nothing() -> None:
         desk.writer.tool_call(at, arguments="")
     assert desk.events == []
     assert not desk.writer._arguments
+
+
+SYSTEM, KEY = "the walrus is a secret of the operator's", "quokka-key-9bd2468e"
+QUOTES: dict[str, Callable[[str], str]] = {
+    "an error": lambda asked: json.dumps({"error": {"message": asked, "type": asked, "code": asked, "param": asked}}),
+    "a detail": lambda asked: json.dumps({"detail": asked, "message": asked, "code": asked, "status": asked}),
+    "a page": lambda asked: f"<pre>{asked}</pre>",
+    "an error inside": lambda asked: f"data: {json.dumps({'error': {'message': asked, 'code': asked}})}\n\n",
+}
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 503])
+@pytest.mark.parametrize("what", QUOTES)
+async def test_what_a_server_quotes_of_its_request_is_told_to_nobody(serve: Serve, what: str, status: int) -> None:
+    """OWASP LLM02 and LLM07: its own words may hold the key, the system prompt, an address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        asked = (head + await reader.readexactly(length)).decode()
+        body = QUOTES[what](asked).encode()
+        kind = "text/event-stream" if what == "an error inside" else "application/json"
+        writer.write(b"HTTP/1.1 %d So\r\nContent-Type: %b\r\n" % (status, kind.encode()))
+        writer.write(b"X-Echo: %b\r\nContent-Length: %d\r\n\r\n" % (KEY.encode(), len(body)) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        served = await serve({"m": OpenAIUpstream(f"http://127.0.0.1:{port}/v1", key=KEY)})
+        body = {"messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "hi"}], "stream": True}
+        for path in ("/v1/generations", "/v1/chat/completions"):
+            told = await ask(
+                served.port, request("POST", path, [("Content-Type", "application/json")], json.dumps(body).encode())
+            )
+            whole = told.body.decode() + repr([value for _, value in told.headers])
+            assert "upstream_" in whole or "truncated" in whole
+            for secret in ("walrus", "quokka", str(port), "content-length:", "authorization"):
+                assert secret not in whole.lower()
 
 
 async def test_a_plug_ins_error_is_told_as_valid_text(serve: Serve) -> None:
