@@ -106,6 +106,18 @@ async def test_tokens_of_the_day_are_counted_for_each_scope(
     assert (await served.client.post("/v1/generations", json=HELLO, headers=BERT)).status_code == other
 
 
+@pytest.mark.parametrize("scope", ["", "_key", "_ip", "_total"])
+async def test_an_abort_that_comes_before_its_start_counts_as_one(serve: Serve, puppet: Puppet, scope: str) -> None:
+    """Its log is kept as long as any."""
+    settings = Settings(api_keys=KEYS, **{f"starts_per_minute{scope}": 2})  # type: ignore[arg-type]  # one of its fields
+    served = await serve({"m": puppet}, settings=settings)
+    answers = [
+        await served.client.post("/v1/generations/abort", headers={**ANNA, "idempotency-key": key})
+        for key in ("a", "b", "b", "c")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+
+
 # Waiting
 
 

@@ -34,7 +34,7 @@ from dazi.service.runner import LOST, Limits, Runner
 from dazi.service.telemetry import SILENT, Presence, Telemetry
 from dazi.service.turns import Turn, Turns
 from dazi.service.views import fold
-from dazi.upstream import NOBODY, Lifecycle, Prompt, Upstream
+from dazi.upstream import NOBODY, Asker, Lifecycle, Prompt, Upstream
 
 # Seconds that cancelled upstreams get to let go of what they hold; one that swallows its cancellation is left behind.
 _RELEASE = 5.0
@@ -319,12 +319,12 @@ class Gateway:
         with refusals.told():
             return await self._log.list(limit=limit)
 
-    async def abort_key(self, owner: str, key: str) -> tuple[str, Record]:
+    async def abort_key(self, owner: str, key: str, asker: Asker = NOBODY) -> tuple[str, Record]:
         """Abort the generation that (owner, key) stands for; if none does yet, one that is aborted already will."""
         try:
             opened = await self._find(owner, key)
         except Unknown:
-            with await self._turns.enter(owner, NOBODY):  # it counts: its log is kept as long as any
+            with await self._turns.enter(owner, asker):  # it counts: its log is kept as long as any
                 opened = await self._create(Draft(owner, _started(""), key=key))
         return opened.generation, await self.abort(owner, opened.generation)
 

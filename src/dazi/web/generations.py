@@ -79,7 +79,7 @@ class Generations:
                 code="bad_idempotency_key",
                 param="Idempotency-Key",
             )
-        return _end_reply(*await self._gateway.abort_key(call.owner, key))
+        return _end_reply(*await self._gateway.abort_key(call.owner, key, call.asker))
 
     async def erase(self, call: Call) -> Reply:
         """Forget everything of the caller's."""
