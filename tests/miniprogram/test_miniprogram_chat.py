@@ -268,11 +268,19 @@ async def test_who_cannot_see_hears_what_can_be_tapped(serve: Serve, chat: Chat)
 
 
 async def test_in_the_dark_it_is_dark(serve: Serve, chat: Chat) -> None:
-    await chat.open((await serve({"m": DemoUpstream()})).url, theme="dark")
-    color = "getComputedStyle(document.querySelector('.page')).backgroundColor"
-    assert await chat.program.ask(color) == "rgb(23, 24, 26)"
-    await chat.program.ask("preview.theme('light')")
-    assert await chat.program.ask(color) == "rgb(251, 251, 250)"
+    """Also the links of the component, whose colour is the page's, by `--dazi-link`."""
+    served = await serve({"m": DemoUpstream(pace=2000, text="[链接](https://dazi.example)")})
+    await chat.open(served.url, theme="dark")
+    await chat.ask("?")
+    await chat.until_ended("链接")
+    page, link = chat.program.find(".page"), chat.answer.locator("[class*='--link']")
+    for theme, paper, accent in [
+        ("dark", "rgb(23, 24, 26)", "rgb(240, 144, 127)"),
+        ("light", "rgb(251, 251, 250)", "rgb(181, 56, 42)"),
+    ]:
+        await chat.program.ask(f"preview.theme('{theme}')")
+        await expect(page).to_have_css("background-color", paper)
+        await expect(link).to_have_css("color", accent)
 
 
 async def test_who_clears_all_is_forgotten_by_the_phone_and_by_the_gateway(serve: Serve, chat: Chat) -> None:

@@ -135,16 +135,8 @@ async def test_after_a_crash_what_was_shown_stays_and_one_tap_asks_again(mock: M
 async def test_a_node_of_two_is_restarted_in_mid_answer(
     mock: Mock, chat: Chat, nodes: Nodes, stack: AsyncExitStack, tmp_path: Path
 ) -> None:
-    """The example of deploy/two-nodes: one Redis, and nginx before them."""
-    log = stack.enter_context(redis_server()).url
     model = await mock(HALVES)
-    pair = await asyncio.gather(*(nodes(model, "--log", log, "--drain", "15") for _ in range(2)))
-    port = await stack.enter_async_context(nginx([node.port for node in pair], tmp_path))
-    await chat.open(f"http://127.0.0.1:{port}")
-    await chat.ask("?")
-    await chat.until_shown(TYPED)
-    running = [(await node.client.get("/health/ready")).json()["running"] for node in pair]
-    leaving = pair[running.index(1)]
+    leaving = await ask_one_of_two(model, chat, nodes, stack, tmp_path)
     leaving.signal(signal.SIGTERM)
     await until(lambda: "may finish" in leaving.said, seconds=PATIENCE)
     model.release()
@@ -158,15 +150,8 @@ async def test_a_node_of_two_is_restarted_in_mid_answer(
 async def test_a_node_of_two_that_is_killed_in_mid_answer_is_told_and_one_tap_asks_the_other(
     mock: Mock, chat: Chat, nodes: Nodes, stack: AsyncExitStack, tmp_path: Path
 ) -> None:
-    log = stack.enter_context(redis_server()).url
     model = await mock(HALVES)
-    pair = await asyncio.gather(*(nodes(model, "--log", log, DAZI_LEASE="1") for _ in range(2)))
-    port = await stack.enter_async_context(nginx([node.port for node in pair], tmp_path))
-    await chat.open(f"http://127.0.0.1:{port}")
-    await chat.ask("?")
-    await chat.until_shown(TYPED)
-    running = [(await node.client.get("/health/ready")).json()["running"] for node in pair]
-    dying = pair[running.index(1)]
+    dying = await ask_one_of_two(model, chat, nodes, stack, tmp_path)
     dying.signal(signal.SIGKILL)
     await dying.gone()
     await chat.says("写这个回答的服务停了，上面的内容不完整")
@@ -211,6 +196,18 @@ async def test_a_minute_of_answer_outlives_the_platforms_limit(serve: Serve, cha
     await expect(chat.labelled("停止")).to_have_count(0, timeout=120_000)
     await chat.until_ended(text)
     await chat.program.check_clean()
+
+
+async def ask_one_of_two(model: MockModel, chat: Chat, nodes: Nodes, stack: AsyncExitStack, folder: Path) -> Dazi:
+    """The example of deploy/two-nodes: one Redis, and nginx before them. Gives the node that answers."""
+    log = stack.enter_context(redis_server()).url
+    pair = await asyncio.gather(*(nodes(model, "--log", log, "--drain", "15", DAZI_LEASE="1") for _ in range(2)))
+    port = await stack.enter_async_context(nginx([node.port for node in pair], folder))
+    await chat.open(f"http://127.0.0.1:{port}")
+    await chat.ask("?")
+    await chat.until_shown(TYPED)
+    running = [(await node.client.get("/health/ready")).json()["running"] for node in pair]
+    return pair[running.index(1)]
 
 
 @pytest.fixture

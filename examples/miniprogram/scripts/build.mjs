@@ -68,7 +68,7 @@ function files(folder) {
 function check(compiler, extension, options) {
   if (process.platform !== 'linux' || process.arch !== 'x64') return
   const program = join(dirname(require.resolve('miniprogram-compiler/package.json')), 'bin/linux', compiler)
-  if (!existsSync(program)) return
+  if (!existsSync(program)) throw new Error(`WeChat's compilers are not there (${program}): npm install`)
   chmodSync(program, 0o755) // the package was unpacked without its install script
   const names = files(DIST).filter((path) => path.endsWith(extension)).map((path) => relative(DIST, path))
   const { status, stdout, stderr } = spawnSync(program, [...options, ...names], { cwd: DIST, maxBuffer: 1 << 26 })
