@@ -303,23 +303,32 @@ async def test_who_clears_all_is_forgotten_by_the_phone_and_by_the_gateway(serve
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-async def test_the_end_of_a_long_answer_costs_what_its_beginning_did(serve: Serve, chat: Chat) -> None:
-    """20,000 characters: of what stands nothing is drawn again."""
+async def test_the_end_of_a_long_answer_costs_what_its_beginning_did(
+    serve: Serve, chat: Chat, record_property: Callable[[str, object], None]
+) -> None:
+    """20,000 characters: of what stands nothing is drawn again, neither in `setData` nor in the browser's own work."""
     part = (ROOT / "sdk" / "test" / "data" / "answer.md").read_text().strip()
     text = "\n\n".join(f"## 第 {number} 部分\n\n{part}" for number in range(12))
     assert len(text) > 20_000
     await chat.open((await serve({"m": DemoUpstream(pace=300, text=text)})).url)
+    session = await chat.program.page.context.new_cdp_session(chat.program.page)
+    await session.send("Performance.enable")
     await chat.ask("?")
-    cost: list[float] = []
+    sent: list[float] = []
+    worked: list[float] = []
     for number in range(2, 12):
         await chat.program.until(
             f"document.querySelector('wx-dazi-message')?.textContent.includes('第 {number} 部分')", 60
         )
-        counts = await chat.program.set_data()
-        cost.append(counts["bytes"])
+        metrics = {one["name"]: one["value"] for one in (await session.send("Performance.getMetrics"))["metrics"]}
+        sent.append((await chat.set_data())["bytes"])
+        worked.append(metrics["ScriptDuration"] + metrics["LayoutDuration"] + metrics["RecalcStyleDuration"])
     await chat.until_over()
-    parts = [after - before for before, after in pairwise(cost)]
+    parts = [after - before for before, after in pairwise(sent)]
     assert max(parts) < 1.5 * min(parts), parts
+    seconds = [after - before for before, after in pairwise(worked)]
+    record_property("counts", "seconds of work for each part: " + " ".join(f"{one:.2f}" for one in seconds))
+    assert sum(seconds[-3:]) < 2 * sum(seconds[:3]), seconds
     typed = await chat.shown()
     await chat.kill_and_reopen((await serve({"m": DemoUpstream()})).url)
     await chat.until_ended(typed)
