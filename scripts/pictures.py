@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -23,12 +24,16 @@ from playwright.async_api import Browser, FloatRect, Page, async_playwright
 
 from dazi import Prompt, Reasoning, create_app
 from dazi.errors import UpstreamError
+from dazi.settings import Settings
+from dazi.web.app import App
+from dazi.wechat import FakeWeChat
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 # CSS pixels that the phone's frame takes around it.
 FRAME = 12
+APP, APP_SECRET = "wx0123456789abcdef", "the-secret-of-the-app"
 
 QUESTION = "打字机效果是怎么做到的？"
 THOUGHT = "先说清楚三件事：字节、位置、人看到的字。再给一段代码和一张表。"
@@ -67,7 +72,12 @@ async def typing(prompt: Prompt) -> AsyncIterator[str | Reasoning]:
 
 async def main() -> None:
     """Serve, look, and write."""
-    async with serving() as gateway, previewing() as preview, async_playwright() as playwright:
+    async with (
+        listening(FakeWeChat({APP: APP_SECRET})) as wechat,
+        listening(create_app({"m": typing}, settings=settings_of(wechat))) as gateway,
+        previewing(wechat) as preview,
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         pictures = Pictures(browser, preview, gateway)
         await pictures.welcome()
@@ -81,11 +91,16 @@ async def main() -> None:
         await browser.close()
 
 
+def settings_of(wechat: str) -> Settings:
+    """Settings of a gateway whose users come from a mini program."""
+    return Settings(wechat_apps=(f"{APP}:{APP_SECRET}",), wechat_url=wechat, session_secrets=(secrets.token_urlsafe(),))
+
+
 @asynccontextmanager
-async def serving() -> AsyncIterator[str]:
-    """A gateway; gives its address."""
+async def listening(app: App | FakeWeChat) -> AsyncIterator[str]:
+    """Serve an app; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app({"m": typing}), log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -95,9 +110,10 @@ async def serving() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def previewing() -> AsyncIterator[str]:
-    """The preview's server; gives its address."""
-    command = ["node", "--import", "tsx", "src/server/main.ts", "--port", "0", str(ROOT / "examples" / "miniprogram")]
+async def previewing(wechat: str) -> AsyncIterator[str]:
+    """The preview's server, whose users log in at a fake WeChat; gives its address."""
+    program = str(ROOT / "examples" / "miniprogram")
+    command = ["node", "--import", "tsx", "src/server/main.ts", "--port", "0", "--wechat", wechat, program]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT / "preview", stdout=PIPE)
     line = await process.stdout.readline() if process.stdout else b""
     found = re.search(rb"http://\S+/", line)

@@ -23,7 +23,7 @@ const WORDS = {
   bytes: ['bytes', '字节'],
   chunks: ['chunks', '块'],
   calls: ['setData', 'setData'],
-  most: ['at most a second', '每秒最多'],
+  most: ['most in a second', '每秒最多'],
   missing: ['Not in this preview', '预览未实现'],
   built: ['Package', '包大小'],
 } as const
