@@ -4,9 +4,8 @@
 
 import { EMPTY, isEnd, type Answer, type End, type WireEvent } from './answer.js'
 import type { Platform, PlatformRequest, Reception } from './platform.js'
-import { bytesOf, createSseParser, type Chunk, type SseParser } from './sse.js'
+import { createSseParser, textOf, type Chunk, type SseParser } from './sse.js'
 import { begin, isStream, next, type Call, type Effect, type Input, type Status, type StreamState } from './stream.js'
-import { createUtf8Decoder } from './utf8.js'
 
 export interface ClientOptions {
   /** Where the gateway is, as in `https://example.com`. */
@@ -251,7 +250,7 @@ function refusal({ code, message = '', retryable = false, retry_after = 0 }: Par
 /** JSON of any kind, which its callers name, or nothing where it is none. */
 function parse<T>(body: Chunk): T | undefined {
   try {
-    return JSON.parse(typeof body === 'string' ? body : createUtf8Decoder().decode(bytesOf(body)))
+    return JSON.parse(textOf(body))
   } catch {
     return undefined
   }

@@ -8,7 +8,7 @@
  */
 
 import type { Platform } from './platform.js'
-import { createSseParser, type Chunk, type ServerSentEvent } from './sse.js'
+import { createSseParser, textOf, type Chunk, type ServerSentEvent } from './sse.js'
 
 export interface EventSourceOptions {
   url: string
@@ -29,20 +29,24 @@ export interface EventSourceEnd {
   type: 'complete' | 'refused' | 'lost'
   status: number
   /** What a server that refused said, where the platform shows it. */
-  body: Chunk
+  body: string
   /** Of a line that was lost: what the platform said. */
   reason: string
 }
 
 const DEFAULT_RETRY = 1000
-const LONGEST_RETRY = 30_000
+
+// What failures in a row double the wait to; a server may ask for more, but not for so long that a timer overflows.
+const LONGEST_BACKOFF = 30_000
+const LONGEST_RETRY = 3_600_000
+
 const MOST_FAILURES = 10
 
 /** Open a stream of events; answers how to close it. */
 export function openEventSource(options: EventSourceOptions): () => void {
   const { platform, method = 'GET', reconnect = method === 'GET', onEvent, onEnd } = options
   const parser = createSseParser()
-  let lastEventId = options.lastEventId || ''
+  if (options.lastEventId) parser.feed(`id: ${options.lastEventId}\n\n`) // as if it had come, so that a stream can reset it
   let failures = 0
   let isOpen = true
   let isVisible = true
@@ -58,6 +62,7 @@ export function openEventSource(options: EventSourceOptions): () => void {
     isDue = !isVisible
     if (isDue) return
     parser.nextBody()
+    const lastEventId = parser.lastEventId()
     const headers = { ...options.headers, Accept: 'text/event-stream', ...(lastEventId && { 'Last-Event-ID': lastEventId }) }
     const body = options.body === undefined ? {} : { body: options.body }
     cancel = platform.send({ method, url: options.url, headers, ...body, streamed: true }, { chunk: take, end, fail })
@@ -75,11 +80,10 @@ export function openEventSource(options: EventSourceOptions): () => void {
       failures = 0
       onEvent(event)
     }
-    lastEventId = parser.lastEventId() || lastEventId
   }
 
   function end(status: number, body: Chunk): void {
-    if (status !== 200) return finish({ type: status === 204 ? 'complete' : 'refused', status, body, reason: '' })
+    if (status !== 200) return finish({ type: status === 204 ? 'complete' : 'refused', status, body: textOf(body), reason: '' })
     take(body)
     comeBack({ type: 'complete', status, body: '', reason: '' })
   }
@@ -91,8 +95,9 @@ export function openEventSource(options: EventSourceOptions): () => void {
   function comeBack(otherwise: EventSourceEnd): void {
     if (!isOpen) return
     if (!reconnect || ++failures > MOST_FAILURES) return finish(otherwise)
-    const retry = parser.retry()
-    const wait = Math.min(LONGEST_RETRY, (retry === null ? DEFAULT_RETRY : retry) * 2 ** (failures - 1))
+    const told = parser.retry()
+    const retry = Math.min(LONGEST_RETRY, told === null ? DEFAULT_RETRY : told)
+    const wait = Math.max(retry, Math.min(LONGEST_BACKOFF, retry * 2 ** (failures - 1)))
     cancel = platform.clock.later(connect, wait * (1 + Math.random() / 4))
   }
 

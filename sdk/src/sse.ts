@@ -50,7 +50,7 @@ export class EventTooLarge extends Error {
 }
 
 // A whole answer in one frame (a snapshot, or an image as base64) fits; an endless line does not eat the phone.
-const DEFAULT_LIMIT = 8 * 1024 * 1024
+const DEFAULT_LIMIT = 1 << 23
 
 // How long a fragment grows before it is put aside: longer, and byte by byte is slow; shorter, and the list is long.
 const PART = 1024
@@ -179,8 +179,13 @@ export function createSseParser(limit = DEFAULT_LIMIT): SseParser {
   }
 }
 
+/** A body that is all there. */
+export function textOf(body: Chunk): string {
+  return typeof body === 'string' ? body : createUtf8Decoder().decode(bytesOf(body))
+}
+
 // `isView` for the rest, not `instanceof`: some hosts hand out buffers that another realm made.
-export function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
+function bytesOf(chunk: ArrayBuffer | ArrayBufferView): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk
   return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : new Uint8Array(chunk)
 }

@@ -57,6 +57,42 @@ test('a refusal is told with its status and body', async () => {
   assert.deepEqual([end.type, end.status, end.body], ['refused', 401, '{"error":"key"}'])
 })
 
+test('an id from an earlier source is sent, and a stream can take it back', async () => {
+  const ids: unknown[] = []
+  await run((request, response, count) => {
+    ids.push(request.headers['last-event-id'])
+    if (count === 4) return response.writeHead(204).end()
+    response.write(`retry: 1\n${count === 3 ? 'id\n' : ''}data: x\n\n`, () => response.destroy())
+  }, { lastEventId: '7', onEvent: ({ id }) => ids.push(id) })
+  assert.deepEqual(ids, ['7', '7', '7', '7', '7', '', undefined])
+})
+
+test('it waits as long as the server asks, longer and longer while it fails, and never for a timer that overflows', async () => {
+  const waitsFor = async (retry: string) => {
+    const waits: number[] = []
+    const later = (callback: () => void, milliseconds: number) => (waits.push(milliseconds), setImmediate(callback), () => {})
+    await run((_, response, count) => (count > 1 ? response.destroy() : response.write(`${retry}data: x\n\n`, () => response.destroy())), {
+      platform: { ...fetchPlatform, clock: { now: Date.now, later } },
+    })
+    return waits
+  }
+  for (const [retry, least] of [['', 1000], ['retry: 200\n', 200], ['retry: 60000\n', 60_000], ['retry: 9999999999\n', 3_600_000]] as const) {
+    const waits = await waitsFor(retry)
+    assert.equal(waits.length, 10)
+    waits.forEach((wait, index) => {
+      const wanted = Math.max(least, Math.min(30_000, least * 2 ** index))
+      assert.ok(wait >= wanted && wait <= wanted * 1.25, `${wait} ms instead of ${wanted}`)
+    })
+  }
+})
+
+test('what a server says when it refuses is text, also where the platform has bytes of it', async (context) => {
+  const phone = createEmulator({ profile: 'pc', timeScale: 20 })
+  context.after(phone.close)
+  const { end } = await run((_, response) => response.writeHead(400).end('{"error":"密钥"}'), { platform: createWxPlatform(phone.wx, phone.clock) })
+  assert.deepEqual([end.type, end.body], ['refused', '{"error":"密钥"}'])
+})
+
 test('a line that breaks each time ends the source', async () => {
   const { end, count } = await run((_, response) => response.destroy(), {
     platform: { ...fetchPlatform, clock: { now: Date.now, later: (callback) => (setImmediate(callback), () => {}) } },

@@ -40,7 +40,7 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
   return {
     streams: !wx.canIUse || wx.canIUse('request.object.enableChunked'),
     clock,
-    send(request, reception) {
+    send({ url, method, headers, body, streamed }, reception) {
       let isOpen = true
       let hasChunks = false
       const close = () => {
@@ -49,12 +49,12 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
         return wasOpen
       }
       const task = wx.request({
-        url: request.url,
-        method: request.method,
-        header: request.headers,
-        ...(request.body === undefined ? {} : { data: request.body }),
-        ...(request.streamed ? { enableChunked: true } : {}),
-        responseType: request.streamed ? 'arraybuffer' : 'text',
+        url,
+        method,
+        header: headers,
+        ...(body === undefined ? {} : { data: body }),
+        ...(streamed ? { enableChunked: true } : {}),
+        responseType: streamed ? 'arraybuffer' : 'text',
         dataType: 'text', // anything but `json`, which would be parsed
         timeout: TIMEOUT,
         success({ statusCode, data }) {
@@ -66,7 +66,7 @@ export function createWxPlatform(wx: Wx, clock: Clock = systemClock): Platform {
           if (close()) reception.fail(errMsg)
         },
       })
-      if (task && task.onChunkReceived && request.streamed) {
+      if (task && task.onChunkReceived && streamed) {
         task.onChunkReceived(({ data }) => {
           hasChunks = true
           if (isOpen) reception.chunk(data)

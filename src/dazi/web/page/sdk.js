@@ -60,7 +60,7 @@ function createNativeDecoder() {
 var PROBE = new Uint8Array([239, 187, 191, 228, 189, 160, 240, 159, 224, 65]);
 var BLOCK = 8192;
 var UNFINISHED = /(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})$/;
-var SEQUENCE = /[\xc2-\xdf][\x80-\xbf]?|(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])[\x80-\xbf]?|(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]{0,2}|[\x80-\xff]/g;
+var SEQUENCE = /(?!\xe0[\x80-\x9f]|\xed[\xa0-\xbf]|\xf0[\x80-\x8f]|\xf4[\x90-\xbf])(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{1,2}|[\xf0-\xf4][\x80-\xbf]{1,3})|[\x80-\xff]/g;
 function createPortableDecoder() {
   let held = "";
   function decodeBlock(bytes) {
@@ -105,7 +105,7 @@ var EventTooLarge = class extends Error {
     this.name = "EventTooLarge";
   }
 };
-var DEFAULT_LIMIT = 8 * 1024 * 1024;
+var DEFAULT_LIMIT = 1 << 23;
 var PART = 1024;
 function createSseParser(limit = DEFAULT_LIMIT) {
   let decoder = createUtf8Decoder();
@@ -215,6 +215,9 @@ function createSseParser(limit = DEFAULT_LIMIT) {
     lastEventId: () => lastId,
     retry: () => retry
   };
+}
+function textOf2(body) {
+  return typeof body === "string" ? body : createUtf8Decoder().decode(bytesOf(body));
 }
 function bytesOf(chunk) {
   if (chunk instanceof Uint8Array) return chunk;
@@ -520,7 +523,7 @@ function refusal({ code, message = "", retryable = false, retry_after = 0 }, oth
 }
 function parse(body) {
   try {
-    return JSON.parse(typeof body === "string" ? body : createUtf8Decoder().decode(bytesOf(body)));
+    return JSON.parse(textOf2(body));
   } catch {
     return void 0;
   }
