@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.upstream.mock_server import (
     LAST_CHUNK,
     SOON,
@@ -261,15 +263,66 @@ def test_an_event_that_comes_alone_says_what_it_says_byte_by_byte(events: list[s
     assert heard(alone) == heard([byte.to_bytes() for byte in b"".join(alone)])
 
 
+# Texts that look like what is around them, beside any others.
+TEXTS = (
+    st.text(max_size=8) | st.text(alphabet='"\\\\:,{}[]contedal\n\ud83d\ude00', max_size=12) | st.just('","content":"')
+)
+# Events as servers write them, with a place for a text.
+EVENTS = (
+    '{"id":"c","choices":[{"index":0,"delta":{"content":TEXT},"finish_reason":null}]}',
+    '{"id": "c", "choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": null}]}',
+    '{"id":"d","choices":[{"delta":{"role":"assistant","content":TEXT}}]}',
+    '{"choices":[{"delta":{"content":TEXT,"reasoning_content":"hm"}}]}',
+    '{"choices":[{"delta":{"content":TEXT,"reasoning":TEXT}}]}',
+    '{"choices":[{"delta":{"x":{"content":TEXT},"content":TEXT}}]}',
+    '{"choices":[{"delta":{"content":TEXT,"content":TEXT}}]}',
+    '{"choices":[{"delta":{"content":TEXT,"tool_calls":[{"index":0,"function":{"arguments":"1"}}]}}]}',
+    '{"choices":[{"delta":{"content":TEXT}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    '{"choices":[{"delta":{"content":TEXT},"finish_reason":"length"}]}',
+    '{"choices":[{"index":1,"delta":{"content":TEXT}}]}',
+    '{"choices":[{"message":{"content":TEXT}}]}',
+    '{"content":TEXT,"choices":[{"delta":{"content":null}}]}',
+    '{"content":TEXT,"choices":[{"delta":{"content":TEXT}}]}',
+    '{"choices":[{"delta":{"content":TEXT}},{"delta":{"content":TEXT}}]}',
+    '{"error":{"message":TEXT},"choices":[{"delta":{"content":TEXT}}]}',
+    '{"choices":[{"delta":{"content":TEXT',
+)
+
+
+@given(st.sampled_from(EVENTS), st.lists(st.tuples(st.sampled_from(EVENTS) | st.none(), TEXTS, st.booleans())), TEXTS)
+def test_what_is_like_the_last_but_for_its_text_says_what_it_says_byte_by_byte(
+    usual: str, drawn: list[tuple[str | None, str, bool]], other: str
+) -> None:
+    """It goes a shorter way still, once what stands around the text is known."""
+    events = [
+        (event or usual)
+        .replace("TEXT", json.dumps(text, ensure_ascii=is_ascii), 1)
+        .replace("TEXT", json.dumps(other, ensure_ascii=is_ascii))
+        for event, text, is_ascii in drawn
+    ]
+    alone = [f"data: {event}\n\n".encode("utf-8", "replace") for event in events]
+    assert heard(alone) == heard([byte.to_bytes() for byte in b"".join(alone)])
+
+
+def test_the_shorter_way_is_taken_once_it_is_known() -> None:
+    answer = _Answer(sink := Recorder(), limit=10_000)
+    take = answer.begin("text/event-stream")
+    take(b":\n\n")
+    for text in ("a", "b", '"'):
+        take(f"data: {json.dumps(delta(content=text))}\n\n".encode())
+        assert answer._before.endswith(b'"content": ')
+    assert sink.pieces == ["a", "b", '"']
+
+
 def heard(chunks: list[bytes]) -> list[object]:
     sink = Recorder()
     answer = _Answer(sink, limit=10_000)
     take = answer.begin("text/event-stream")
     try:
         takings = [take(b":\n\n"), *map(take, chunks)]
-        return [sink.said, Taken.ALL in takings, answer.finish()]
+        return [sink.said, sink.thoughts, sink.calls, Taken.ALL in takings, answer.finish()]
     except UpstreamError as error:
-        return [sink.said, error.code, str(error)]
+        return [sink.said, sink.thoughts, sink.calls, error.code, str(error)]
 
 
 async def test_comments_are_keep_alives(ask: Ask, sink: Recorder) -> None:

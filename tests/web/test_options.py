@@ -30,7 +30,8 @@ def refusal(query: str = "", last_event_id: str | None = None) -> InvalidRequest
 
 
 def test_without_options_it_is_append_ascii_full_from_the_start() -> None:
-    assert options() == Options("append", "ascii", "full", "dazi", heartbeat=10, max=None, after=START, wait=0)
+    asked = Options("append", "ascii", "full", "dazi", heartbeat=10, max=None, after=START, wait=0)
+    assert options() == options("mode=append") == asked
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ then typed structs, and are in the sink when the callback returns.
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -188,6 +189,12 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+# The key of a piece of text, and the string after it.
+_CONTENT = re.compile(rb'"content": ?("(?:[^"\\]|\\.)*")')
+# How often in one answer it is learned what stands around its text: more would not pay with a server where that changes each time.
+_LESSONS = 8
 
 
 class _Answer:
@@ -199,6 +206,10 @@ class _Answer:
         self._events = Parser(limit)
         # A whole JSON document, from a server that was asked to stream and did not.
         self._document = bytearray()
+        # What stands before and after the text in this answer's events; set only while the parser is between two events.
+        self._before = b""
+        self._after = b""
+        self._lessons = _LESSONS
         self._reason = ""
         self._usage: _Usage | None = None
         self._is_done = False
@@ -233,8 +244,21 @@ class _Answer:
         return NOTHING
 
     def _feed_events(self, data: bytes) -> Taken:
+        if self._before and data.startswith(self._before) and data.endswith(self._after) and len(data) <= self._limit:
+            # An event like one before, but for its text: the shape of nearly every token.
+            try:
+                piece = _decode_text(data[len(self._before) : -len(self._after)])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                piece = ""
+            if piece:
+                self._sink.text(piece)
+                return PROGRESS
         if (text := self._events.only_data(data)) and (chunk := _decode_quickly(text)) is not None:
+            if self._lessons and _only_text(chunk):
+                self._lessons -= 1
+                self._before, self._after = _around_text(data)
             return PROGRESS if self._take_chunk(chunk) else NOTHING
+        self._before = b""
         taken = NOTHING
         try:
             events = self._events.feed(data)
@@ -303,6 +327,29 @@ def _decode_quickly(data: bytes) -> _Chunk | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return chunk if chunk.error is None else None
+
+
+def _only_text(chunk: _Chunk) -> str | None:
+    """Return the piece of text that is all that a chunk says, or None where it says anything else."""
+    if chunk.usage is not None or chunk.choices is None or len(chunk.choices) != 1:
+        return None
+    choice, message = chunk.choices[0], chunk.choices[0].delta
+    if message is None or choice.index or choice.usage is not None or choice.finish_reason not in _UNFINISHED:
+        return None
+    return None if message.reasoning_content or message.reasoning or message.tool_calls else message.content
+
+
+def _around_text(event: bytes) -> tuple[bytes, bytes]:
+    """Return what stands before and after the text of an event that is a line of data with one chunk, which is all text; else nothing.
+
+    Any string in the place of a string leaves JSON what it is. That it is the text's place shows when an empty one is put there.
+    """
+    found = _CONTENT.search(event)
+    if found is None:
+        return b"", b""
+    before, after = event[: found.start(1)], event[found.end(1) :]
+    empty = _decode_quickly((before + b'""' + after)[len(b"data: ") : -len(b"\n\n")])
+    return (before, after) if empty is not None and _only_text(empty) == "" else (b"", b"")
 
 
 def _leniently(data: str, problem: Exception) -> _Chunk:

@@ -38,12 +38,13 @@ _FILLER_URL = (b"%2C%22p%22%3A%22", b"%22%7D", b"%7D")
 Wire = Event | Snapshot | Reconnect | Problem
 
 
-def _ascii(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+# Made once: `json.dumps` makes one a call.
+_ascii = json.JSONEncoder(separators=(",", ":")).encode
+_any = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def _utf8(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
+    return _any(value).translate(_LINE_ENDS)
 
 
 def _url(value: object) -> str:

@@ -47,7 +47,9 @@ class Generations:
         if wants_json(call.headers):
             return await self._accepted(call, opened.generation)
         # A position is of the generation that the key stood for; a fresh one is told from its start.
-        return await self._attach(call, opened.generation, replace(options, after=START) if opened.created else options)
+        if opened.created and options.after != START:
+            options = replace(options, after=START)
+        return await self._attach(call, opened.generation, options)
 
     async def events(self, call: Call) -> Reply | Course:
         """Attach to a generation, or poll it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, get_args
 
 from starlette.datastructures import Headers, QueryParams
@@ -43,6 +44,8 @@ class Options:
 
 def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str], coalesce: float = 0.0) -> Options:
     """Check the query and `Last-Event-ID`, which beats `after`; without the option, `coalesce` is this. Raises `InvalidRequest`."""
+    if not query and "last-event-id" not in headers:
+        return _unasked(coalesce)  # as nearly every start; the long way to it takes as long as a token
     choose, number = _choose(query), read_numbers(query, known=known)
     choose("inband", ("0", "1"))
     return Options(
@@ -57,6 +60,11 @@ def read_options(query: QueryParams, headers: Headers, *, known: frozenset[str],
         after=_read_position(headers, query),
         wait=number("wait", 0, least=0, most=25),
     )
+
+
+@cache
+def _unasked(coalesce: float) -> Options:
+    return Options(coalesce=coalesce)
 
 
 def read_key(headers: Headers) -> str | None:
