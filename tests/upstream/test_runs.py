@@ -33,7 +33,7 @@ from dazi.upstream.seam import LEAST, LEAST_VARIETY
 SEED = int(os.environ.get("SEED", "20261127"))
 TOGETHER = 60
 # Generous, as the machine may be busy; only those that stall wait for it.
-PATIENCE = 2.0
+PATIENCE = 3.0
 WAITS = Waits(connect=10, first_token=PATIENCE, between_tokens=PATIENCE)
 OPENAI = ("vllm", "qwen", "deepseek", "moonshot", "llamacpp", "openai", "zhipu")
 
