@@ -311,6 +311,27 @@ class LogContract:
         assert covers_all(seen, after=1, head=1001)
         assert fold(record.event for record in seen).text == fold(pieces).text
 
+    async def test_what_gathered_in_a_long_outage_is_stored_in_one_go(self, backend: Backend) -> None:
+        log = await backend.open()
+        opened = await begin(log)
+        seen: list[Record] = []
+        log.observe(opened.generation, seen.append)
+        # Of changing kinds, so that hardly anything flows together.
+        some = (ToolCall(0, arguments="{"), Text("a"), Reasoning("b"), ToolCall(1, arguments="}"))
+        pieces = stamped(some * 3000)
+        assert await write(log, opened, pieces) == 12_001
+        page = await whole(log, opened)
+        assert covers_all(page.records, after=0, head=12_001)
+        assert standing(fold(record.event for record in page.records)) == standing(fold(pieces))
+        for position in (1, 999, 1000, 1001, 1002, 6000, 12_000):
+            rest = (await log.read(opened.generation, Cursor(opened.epoch, position))).records
+            assert covers_all(rest, after=position, head=12_001)
+        assert covers_all(seen, after=1, head=12_001)
+        last = await write(log, opened, (Retract("", 0, "policy"),), previous=12_001)
+        assert last == (await log.end(opened.generation, Done("stop"))).position - 1
+        answer = fold(record.event for record in (await whole(log, opened)).records)
+        assert (answer.text, len(answer.reasoning)) == ("", 3000)
+
     # Ending
 
     @pytest.mark.parametrize("end", ENDS)

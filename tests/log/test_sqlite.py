@@ -41,6 +41,7 @@ from dazi.events import Aborted, Done, Failed, Reasoning, Retract, Text
 from dazi.log import Append, Cursor, Leases, Log, Opened, Record, Shelf
 from dazi.log.sqlite import SqliteLog, file, tables
 from dazi.log.sqlite.journal import Journal, Moment
+from dazi.log.sqlite.threads import LATEST
 
 Open = Callable[..., Awaitable[SqliteLog]]
 
@@ -263,6 +264,25 @@ async def test_who_observes_nothing_does_not_look(opened: Open) -> None:
     assert not log._watcher._attended
 
 
+async def test_who_follows_what_is_silent_asks_the_shared_memory_alone_and_not_often(opened: Open) -> None:
+    """However many follow, and however long: what is counted are statements, and the most there can be of them."""
+    here, there = await opened(), await opened()
+    logs = [await begin(here) for _ in range(20)]
+    stops = [there.observe(one.generation, lambda _: None) for one in logs for _ in range(10)]
+    await whole(there, logs[-1])
+    asked: list[str] = []
+    began = asyncio.get_running_loop().time()
+    await there._ask(lambda connection: connection.set_trace_callback(asked.append))
+    await asyncio.sleep(1)
+    await there._ask(lambda connection: connection.set_trace_callback(None))
+    passed = asyncio.get_running_loop().time() - began
+    assert set(asked) == {"PRAGMA data_version"}
+    # Soon after there was something, then at the slowest pace.
+    assert 0 < len(asked) <= passed / LATEST + 6
+    for stop in stops:
+        stop()
+
+
 # Leases
 
 
@@ -366,6 +386,27 @@ async def test_what_expired_leaves_the_file_and_gives_its_room_back(opened: Open
     assert max(sizes) < 1.5 * sizes[0]
     assert await log._ask(_pages) < sizes[0] / 4
     assert sql(tmp_path / "log.db", "SELECT count(*) FROM part") == [(0,)]
+
+
+async def test_a_long_commit_leaves_no_long_file_behind(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "_CHECKPOINT", 50)
+    clock = Clock()
+    log = await opened(clock=clock, ttl=10)
+    logs = await asyncio.gather(*(begin(log) for _ in range(40)))
+    await asyncio.gather(*(write(log, one, texts("x" * 50_000)) for one in logs))
+    await asyncio.gather(*(log.end(one.generation, Done("stop")) for one in logs))
+    clock.now += 10
+    await log.sweep()
+    assert _bytes(tmp_path) > 2_000_000
+    # The next commit begins the write-ahead log anew.
+    await begin(log)
+    assert _bytes(tmp_path) < 500_000
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _pages(connection: sqlite3.Connection) -> int:

@@ -24,6 +24,9 @@ from dazi.log import Record
 # after a few kilobytes each time must still get on.
 _COALESCE = 2048
 
+# Spans in one entry: Lua hands some 8,000 values to a call at most, and each span is two. More come of a long outage.
+_SPANS = 1000
+
 Fields = list[bytes]
 # The names of fields, each with the length of its value; and the values.
 Entries = tuple[bytes, bytes]
@@ -98,7 +101,7 @@ _KINDS: dict[bytes, type[Text | Reasoning]] = {b"t": Text, b"r": Reasoning}
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """Pieces as they will lie in one entry, and what they do to the log's proof.
+    """Pieces as they will lie in one entry, or a few, and what they do to the log's proof.
 
     `said` is what they add to the answer's text, or, where they `retracted` (the position of that), all there is of it;
     `n` is the answer's length with them, None where they leave it.
@@ -110,17 +113,24 @@ class Batch(Struct, frozen=True, gc=False):
     n: int | None
     retracted: int | None
 
-    def raw(self) -> Iterator[object]:
-        """The entry's fields and values, for `packed`."""
-        for field, span in self.spans:
-            yield _NAMES[field]
-            yield _raw(_encode(span))
+    def raw(self) -> Iterator[list[object]]:
+        """The entries, each its position and then its fields and values, for `packed`."""
+        for position, spans in self._entries():
+            entry: list[object] = [position]
+            for field, span in spans:
+                entry += (_NAMES[field], _raw(_encode(span)))
+            yield entry
 
     def entries(self) -> Iterator[tuple[int, Fields]]:
-        """The same as several entries, each with its position."""
-        for field, span in self.spans:
-            position = span.position if isinstance(span, Run) else span.previous + 1
-            yield position, [field, _encode(span)]
+        """The same, each its position, and its fields and values."""
+        for position, spans in self._entries():
+            yield position, [part for field, span in spans for part in (field, _encode(span))]
+
+    def _entries(self) -> Iterator[tuple[int, Sequence[tuple[bytes, Run | _Single]]]]:
+        for start in range(0, len(self.spans), _SPANS):
+            spans = self.spans[start : start + _SPANS]
+            last = spans[-1][1]
+            yield last.position if isinstance(last, Run) else last.previous + 1, spans
 
     def crc32(self, before: int) -> int:
         """The CRC-32 of the answer's text with them, from that before."""

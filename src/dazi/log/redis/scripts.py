@@ -111,7 +111,7 @@ return found
 
 # KEYS: the news of each shard that is written to; ARGV: one MessagePack array, since redis-py takes longer for many arguments than
 # Redis for unpacking one: a token, and for each append an array: which of the news, id, previous, last, epoch, crc_before, crc, n,
-# retracted, and then the entry's fields and values. An empty crc_before matches any; an empty crc leaves crc and n as they are.
+# retracted, and then each entry: its position, fields and values. An empty crc_before matches any; an empty crc leaves crc and n as they are.
 # The answer names those that were refused, by their place. An append is told of only where somebody elsewhere listens.
 APPEND = Script(
     _NOW
@@ -156,7 +156,7 @@ local function append(token, news, id, previous, last, epoch, before, crc, n, re
         withdraw(log)
         redis.call('HSET', gen, 'retracted', retracted)
     end
-    redis.call('XADD', log, last .. '-0', ...)
+    for _, entry in ipairs({...}) do redis.call('XADD', log, entry[1] .. '-0', unpack(entry, 2)) end
     if state[6] then
         time = time or now()
         if tonumber(state[6]) > time then

@@ -31,6 +31,7 @@ _PAUSE = 0.001
 _STATEMENTS = 256
 # Pages in the write-ahead log until they are moved to the file: 16 MiB.
 _CHECKPOINT = 4000
+_PAGE = 4096
 
 # What takes a file from each version to the next. Only ever add to it.
 STEPS: tuple[tuple[str, ...], ...] = (
@@ -132,6 +133,8 @@ def connect(path: Path, *, fsync: Fsync, busy: float = _BUSY) -> sqlite3.Connect
     connection.execute(f"PRAGMA synchronous = {fsync}")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+    # Or the write-ahead log would stay as long as its longest commit made it.
+    connection.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT * _PAGE}")
     return connection
 
 
