@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def generations(tmp_path: Path) -> dict[str, str]:
 
 
 async def _kept(path: Path) -> dict[str, str]:
-    log = SqliteLog(path)
+    log = SqliteLog(path, lease=0.5)
     await log.open()
     made = {}
     for owner in ("me", "you"):
@@ -82,10 +83,19 @@ def test_an_owner_is_erased_when_that_is_meant(admin: Admin, generations: dict[s
 
 
 def test_what_a_dead_process_left_is_ended(admin: Admin, generations: dict[str, str]) -> None:
-    assert len(generations) == 4
-    result = admin("expire")
-    assert result.exit_code == 0
-    assert "0 generation(s)" in result.output  # their leases hold for a while
+    time.sleep(0.5)  # as long as their leases hold
+    assert admin("expire").output == "2 generation(s) of dead processes ended\n"
+    assert admin("expire").output == "0 generation(s) of dead processes ended\n"
+    assert f"{generations['me running']}  failed" in admin("list").output
+
+
+def test_what_is_past_its_time_is_forgotten(
+    admin: Admin, generations: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAZI_TTL", "1")
+    time.sleep(1)
+    admin("expire")
+    assert generations["me done"] not in admin("list").output
 
 
 def test_the_memory_of_another_process_cannot_be_administered() -> None:

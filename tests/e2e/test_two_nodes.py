@@ -17,7 +17,7 @@ from tests.e2e.client import FORMATS, Format, Held, Question, Reception, chunks
 from tests.e2e.conftest import Mock
 from tests.e2e.mock_model import MockModel
 from tests.e2e.nginx import nginx
-from tests.e2e.process import Dazi
+from tests.e2e.process import PROGRAM, Dazi, environment
 from tests.log.redis_server import RedisServer, redis_server
 from tests.waiting import until
 
@@ -34,10 +34,11 @@ class Site:
         self._folder = folder
         self._redis = redis
         self.nodes: list[Dazi] = []
+        self.environ: dict[str, str] = {}
         self.port = 0
 
     async def of(self, model: MockModel) -> None:
-        self._environ = {"OPENAI_BASE_URL": model.url, "OPENAI_MODEL": "m", "DAZI_LOG": self._redis.url}
+        self.environ = {"OPENAI_BASE_URL": model.url, "OPENAI_MODEL": "m", "DAZI_LOG": self._redis.url}
         self.nodes = list(await asyncio.gather(self._node(), self._node()))
         self.port = await self._stack.enter_async_context(nginx([node.port for node in self.nodes], self._folder))
 
@@ -49,7 +50,7 @@ class Site:
         self.nodes[at] = await self._node("--port", str(port))
 
     async def _node(self, *arguments: str) -> Dazi:
-        node = await Dazi.run(*arguments, "--drain", "15", folder=self._folder, environ=self._environ)
+        node = await Dazi.run(*arguments, "--drain", "15", folder=self._folder, environ=self.environ)
         self._stack.push_async_callback(node.end)
         return await node.ready()
 
@@ -94,6 +95,41 @@ async def test_what_starts_on_one_node_is_read_and_stopped_on_the_other(
     record_property("counts", f"the abort on one node reached the other's model after {monotonic() - began:.3f} s")
     assert [event["type"] for event in (await polling).json()["events"]] == ["aborted"]
     assert (await one.client.get(path)).json()["status"] == "aborted"
+
+
+async def test_an_owner_is_erased_everywhere_by_a_call_at_any_node_and_by_the_command_line(
+    site: Site, mock: Mock, tmp_path: Path
+) -> None:
+    model = await mock(["你", ""])
+    await site.of(model)
+    one, other = site.nodes
+
+    async def admin(*words: str) -> str:
+        command = (str(PROGRAM), "admin", *words)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment(site.environ), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        return said.decode()
+
+    async def by_call(_owner: str) -> str:
+        return str((await other.client.post("/v1/generations/erase")).json()["erased"])
+
+    async def by_command(owner: str) -> str:
+        return await admin("erase", owner, "--yes")
+
+    for number, erase in enumerate((by_call, by_command), 1):
+        generation = await start(one)
+        await model.wait_until(lambda model: model.waiting == 1, seconds=PATIENCE)
+        found, status, _, owner, _ = (await admin("list")).split()
+        assert (found, status) == (generation, "running")
+        assert (await erase(owner)).startswith("1")
+        await model.wait_until(
+            lambda model, number=number: (model.open, model.aborted) == (0, number), seconds=PATIENCE
+        )  # type: ignore[misc]  # this turn's number
+        for node in site.nodes:
+            assert (await node.client.get(f"/v1/generations/{generation}")).status_code == 404
+        assert await admin("list") == ""
 
 
 async def test_a_reader_behind_nginx_goes_on_while_both_nodes_are_replaced(site: Site, mock: Mock) -> None:
