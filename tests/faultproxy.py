@@ -242,5 +242,6 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     line = writer.get_extra_info("socket")
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):  # it may be closed already
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
