@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
 from playwright.async_api import expect
 from tests.conftest import Serve
 from tests.miniprogram.conftest import Programs
+from tests.miniprogram.preview import FIXTURE, ROOT
 
 from dazi.upstream.demo import DemoUpstream
 
@@ -67,3 +74,36 @@ async def test_the_theme_changes_styles_bar_and_listeners(program: Programs) -> 
         "rgb(17, 17, 17)",
         "#191919",
     )
+
+
+@pytest.mark.parametrize(
+    ("named", "models"), [({}, ["demo"]), ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_MODEL": "m"}, ["m"])]
+)
+def test_the_gateway_that_it_starts_types_chinese_unless_a_model_is_named(
+    preview: str, monkeypatch: pytest.MonkeyPatch, named: dict[str, str], models: list[str]
+) -> None:
+    assert preview  # so that what it needs is installed
+    for name in ("DAZI_MODEL", "DAZI_UPSTREAM", "DAZI_UPSTREAMS", "OPENAI_BASE_URL", "OPENAI_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    dazi = Path(sys.executable).with_name("dazi")
+    command: list[str | Path] = [
+        "node",
+        "--import",
+        "tsx",
+        "src/server/main.ts",
+        FIXTURE,
+        "--port",
+        "0",
+        "--dazi",
+        dazi,
+        "--no-login",
+    ]
+    with subprocess.Popen(command, cwd=ROOT / "preview", stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said = dict(line.strip().split(": ", 1) for line, _ in zip(process.stdout or (), range(2), strict=False))
+            answer = httpx.get(f"{said['gateway']}/v1/models", trust_env=False).json()
+        finally:
+            process.terminate()
+    assert [model["id"] for model in answer["data"]] == models

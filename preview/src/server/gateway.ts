@@ -17,6 +17,9 @@ export interface Started {
 // The embedded model is read before the gateway listens.
 const PATIENCE_MILLISECONDS = 60_000
 
+// Where none of these names a model, `demo` answers: the embedded model speaks English only, and most mini programs Chinese.
+const NAMES_OF_MODELS = ['DAZI_MODEL', 'DAZI_UPSTREAM', 'DAZI_UPSTREAMS', 'OPENAI_BASE_URL', 'OPENAI_MODEL']
+
 /**
  * @param dazi the program.
  * @param hasLogin whether users log in, as they do in production; without, the gateway asks nobody who he is.
@@ -31,7 +34,8 @@ export async function startGateway(dazi: string, hasLogin: boolean): Promise<Sta
     environment: Record<string, string>,
     from: 'stdout' | 'stderr',
   ): Promise<{ url: string; lines: string[] }> {
-    const child = spawn(dazi, args, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const model = NAMES_OF_MODELS.some((name) => process.env[name]) ? {} : { DAZI_MODEL: 'demo' }
+    const child = spawn(dazi, args, { env: { ...process.env, ...model, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] })
     children.push(child)
     return await addressOf(child, child[from] as Readable) // it is piped
   }
