@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.conftest import listening
-from tests.safety.worlds import APP, FINE, REVIEW, RISKY, SECRET, WORLDS, Server, World, opened
+from tests.safety.worlds import APP, FINE, REVIEW, RISKY, SECRET, WORLDS, Server, World, judge, opened
 from tests.waiting import until
 
 from dazi.errors import ConfigError, Unchecked
 from dazi.safety import MOST_CHARACTERS, Checker, Passage, Verdict
 from dazi.safety.endpoint import HttpChecker
-from dazi.safety.function import FunctionChecker
+from dazi.safety.function import THREADS, FunctionChecker
 from dazi.safety.wechat import WeChatChecker
 from dazi.upstream import NOBODY, Asker
 from dazi.wechat import FakeWeChat, WeChat
@@ -177,6 +178,32 @@ async def test_what_a_function_returns_must_be_a_verdict() -> None:
     async with opened(FunctionChecker(lambda _: True)) as checker:  # type: ignore[arg-type]
         with pytest.raises(Unchecked, match="a bool"):
             await checker.check(Passage(FINE, "text"))
+
+
+async def test_questions_that_were_given_up_while_all_threads_are_stuck_leave_nothing_behind() -> None:
+    go_on = threading.Event()
+
+    def check(passage: Passage) -> Verdict:
+        go_on.wait(20)
+        return judge(passage.text)
+
+    async with opened(FunctionChecker(check)) as checker:
+        stuck = [asyncio.create_task(checker.check(Passage(FINE, "text"))) for _ in range(THREADS)]
+        assert isinstance(checker, FunctionChecker)
+        await until(checker._slots.locked)
+        for _ in range(50):
+            waiting = asyncio.create_task(checker.check(Passage(RISKY, "text")))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        for one in stuck[:8]:
+            one.cancel()
+        assert checker._threads is not None
+        assert checker._threads._work_queue.qsize() == 0
+        assert checker._slots.locked()
+        go_on.set()
+        assert await asyncio.wait_for(checker.check(Passage(RISKY, "text")), 5) == "risky"
+        assert await asyncio.gather(*stuck[8:]) == ["pass"] * 8
 
 
 def test_a_function_is_found_by_its_name() -> None:

@@ -77,6 +77,20 @@ async def test_a_checker_that_does_not_let_itself_be_stopped_is_left_behind(
     assert (told, RISKY in caplog.text) == ([], False)
 
 
+async def test_not_more_than_so_many_are_left_behind(quick: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "_MOST_GIVEN_UP", 3)
+    deaf = Deaf()
+    asked = Policy([deaf], Rules(timeout=quick.timeout, unchecked="pass"))
+    await asyncio.gather(*(asked.passes(PASSAGE) for _ in range(3)))
+    deaf.is_asked = False
+    assert await asked.passes(PASSAGE)
+    assert (deaf.is_asked, len(asked._given_up)) == (False, 3)
+    deaf.released.set()
+    await until(lambda: not asked._given_up)
+    assert await asked.passes(PASSAGE)
+    assert deaf.is_asked
+
+
 @pytest.mark.usefixtures("quick")
 async def test_an_answer_that_is_stopped_waits_for_no_deaf_checker() -> None:
     deaf = Deaf()

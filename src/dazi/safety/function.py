@@ -1,7 +1,7 @@
 """A Python function as a checker: it takes the `Passage` and returns its verdict.
 
 Laws: a function that is not `async` runs in a thread, of at most `THREADS` for it, so that one which blocks holds up no
-answer but its own; what it raises, and what it returns beside the three words, is `Unchecked`.
+answer but its own; while all are busy questions wait, and who gives up leaves nothing behind; what it raises, and what it returns beside the three words, is `Unchecked`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import cast, get_args
 
 from dazi.errors import ConfigError, Unchecked
@@ -35,6 +36,8 @@ class FunctionChecker:
         call = getattr(function, "__call__", function)  # noqa: B004  # an object's own `__call__` may be `async`
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
         self._threads: ThreadPoolExecutor | None = None
+        # One for each thread, given back by what ran there: not by who asked, who may not have waited.
+        self._slots = asyncio.Semaphore(THREADS)
 
     @classmethod
     def load(cls, reference: str) -> FunctionChecker:
@@ -82,6 +85,14 @@ class FunctionChecker:
     async def _call(self, passage: Passage) -> Verdict:
         if self._is_async:
             return await cast("Awaitable[Verdict]", self._function(passage))
+        await self._slots.acquire()
+        loop = asyncio.get_running_loop()
+
+        def give_back(_: Future[object]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._slots.release)
+
         await self.open()
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._function, passage)
-        return cast("Verdict", await running)
+        running = cast("ThreadPoolExecutor", self._threads).submit(self._function, passage)
+        running.add_done_callback(give_back)
+        return cast("Verdict", await asyncio.wrap_future(running))

@@ -38,6 +38,8 @@ _AT_ONCE = 4
 _REMEMBERED = 10_000
 # Seconds that a checker which is given up has to let go; one that swallows its cancellation is left behind.
 _RELEASE = 1.0
+# Of those questions that may be left behind: then no more are asked.
+_MOST_GIVEN_UP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,9 @@ class Policy:
 
     async def _in_time(self, question: Coroutine[None, None, Verdict]) -> Verdict:
         """Wait for a verdict as long as the rules say, also where the checker does not let itself be stopped."""
+        if len(self._given_up) >= _MOST_GIVEN_UP:
+            question.close()
+            raise Unchecked(f"{_MOST_GIVEN_UP} of its questions were given up, and have not ended")
         asking = asyncio.create_task(question, name="dazi content check")
         try:
             await asyncio.wait((asking,), timeout=self.rules.timeout)
