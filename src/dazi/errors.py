@@ -189,6 +189,17 @@ class Unchecked(DaziError):
         super().__init__(reason)
 
 
+class NoAnswer(DaziError):
+    """A server outside gave no answer that can be read. The sentence says why in a word or two, and holds nothing of the call.
+
+    Attributes: `again` (whether calling once more may help).
+    """
+
+    def __init__(self, reason: str, *, again: bool = False) -> None:
+        self.again = again
+        super().__init__(reason)
+
+
 class EventTooLarge(DaziError):
     """A server-sent event grew past the parser's limit, in bytes."""
 

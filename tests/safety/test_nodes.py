@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import Serve, Served
 from tests.log.redis_server import redis_server
 from tests.puppet import Puppet
-from tests.web.wire import Line, attach, start, text_of
+from tests.web.wire import OPEN, Line, attach, start, text_of
 
 from dazi.safety.plan import Safety
 from dazi.settings import Settings
@@ -39,6 +39,13 @@ def settings(log: str, tmp_path: Path) -> Settings:
     words = tmp_path / "words.txt"
     words.write_text(f"{WORD}\n", encoding="utf-8")
     return Settings(log=log, safety=Safety(words=(str(words),), mode="show", window=4, overlap=3, delay=60))
+
+
+@pytest.fixture(autouse=True)
+async def _lines_are_closed() -> AsyncIterator[None]:
+    yield
+    for line in tuple(OPEN):
+        await line.close()
 
 
 def seen(text: str) -> bytes:

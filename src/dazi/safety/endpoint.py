@@ -6,22 +6,18 @@ may hold a key, is not told.
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import get_args
 
-import httpx
 import msgspec
 
-from dazi.errors import Unchecked
+from dazi.errors import NoAnswer, Unchecked
+from dazi.outside import Outside
 from dazi.safety import Passage, Verdict
-from dazi.unspoken import Unspoken
 
 # An answer is a word or two.
 _MOST_BYTES = 64 * 1024
 # Seconds; the policy's own timeout comes first, unless it is longer.
 _TIMEOUT = 30.0
-# As many questions at once as a busy gateway has; the others wait for a connection.
-_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _BUSY = frozenset({429, 503})
 
 
@@ -42,9 +38,7 @@ class HttpChecker:
         self.name = name
         self._url = url
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.AsyncClient(
-            timeout=_TIMEOUT, limits=_CONNECTIONS, headers=headers, follow_redirects=False, trust_env=False
-        )
+        self._outside = Outside(headers=headers, timeout=_TIMEOUT, most_bytes=_MOST_BYTES, uses_proxies=False)
 
     def __repr__(self) -> str:
         return f"HttpChecker({self.name!r})"
@@ -54,30 +48,18 @@ class HttpChecker:
 
     async def close(self) -> None:
         """Let go of its connections."""
-        await self._http.aclose()
+        await self._outside.close()
 
     async def check(self, passage: Passage) -> Verdict:
         """Ask about a passage. Raises `Unchecked`."""
         question = {"text": passage.text, "kind": passage.kind, "owner": passage.asker.owner}
         try:
-            request = self._http.build_request("POST", self._url, json=question)
-            request.url = Unspoken(request.url)
-            async with aclosing(await self._http.send(request, stream=True)) as response:
-                if response.status_code != 200:
-                    raise _refused(response.status_code)
-                return _verdict_of(await _read(response))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Not its own words: they may hold the URL.
-            raise Unchecked(f"its server does not answer ({type(error).__name__})", again=True) from None
-
-
-async def _read(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > _MOST_BYTES:
-            raise Unchecked("its server answers with more than a verdict")
-    return bytes(body)
+            status, body = await self._outside.call("POST", self._url, seconds=_TIMEOUT, json=question)
+        except NoAnswer as error:
+            raise Unchecked(f"its server gives no verdict ({error})", again=error.again) from None
+        if status != 200:
+            raise _refused(status)
+        return _verdict_of(body)
 
 
 def _verdict_of(body: bytes) -> Verdict:

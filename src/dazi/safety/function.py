@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from dazi.errors import ConfigError, Unchecked
 from dazi.safety import Passage, Verdict
@@ -88,7 +88,7 @@ class FunctionChecker:
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
 
-        def give_back(_: Future[object]) -> None:
+        def give_back(_: Future[Any]) -> None:  # Any: whatever it returned
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(self._slots.release)
 

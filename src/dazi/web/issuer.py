@@ -15,16 +15,14 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import jwt
 
-from dazi.errors import ConfigError, Unauthorized, Unavailable
-from dazi.unspoken import Unspoken
+from dazi.errors import ConfigError, NoAnswer, Unauthorized, Unavailable
+from dazi.outside import Outside
 from dazi.upstream import Asker
 
 logger = logging.getLogger("dazi.web")
@@ -86,14 +84,14 @@ class KeySet:
         # What may be told of that.
         self._where = f"{parts.hostname}{parts.path}"
         self._clock = clock
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
+        self._outside = Outside(timeout=_TIMEOUT, most_bytes=_MOST_BYTES)
         self._keys: dict[str, _Json] = {}
         self._fetched = self._tried = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def close(self) -> None:
         """Let go of its connections."""
-        await self._http.aclose()
+        await self._outside.close()
 
     async def key(self, kid: str | None) -> _Json:
         """Return the key of this name; without a name, the only one there is. Raises `Unavailable`, `KeyError`."""
@@ -127,20 +125,14 @@ class KeySet:
             try:
                 self._keys = _signing_keys(await self._fetch())
                 self._fetched = self._clock()
-            except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
-                logger.warning("The issuer's keys at %s cannot be fetched: %s", self._where, type(error).__name__)
+            except (NoAnswer, ValueError, RecursionError) as error:
+                reason = error if isinstance(error, NoAnswer) else type(error).__name__
+                logger.warning("The issuer's keys at %s cannot be fetched: %s", self._where, reason)
 
     async def _fetch(self) -> object:
-        request = self._http.build_request("GET", self._url)
-        request.url = Unspoken(request.url)
-        async with asyncio.timeout(_TIMEOUT), aclosing(await self._http.send(request, stream=True)) as response:
-            if response.status_code != 200:
-                raise ValueError(response.status_code)
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(len(body))
+        status, body = await self._outside.call("GET", self._url, seconds=_TIMEOUT)
+        if status != 200:
+            raise ValueError(status)
         return json.loads(body)
 
 

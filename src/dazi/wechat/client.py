@@ -1,4 +1,4 @@
-"""Calls to api.weixin.qq.com. The only file here that knows httpx."""
+"""Calls to api.weixin.qq.com."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import httpx
-
-from dazi.errors import RequestError
-from dazi.unspoken import Unspoken
+from dazi.errors import NoAnswer, RequestError
+from dazi.outside import Outside
 from dazi.wechat.refusals import refusal_of, unavailable, unknown_app
 
 URL = "https://api.weixin.qq.com"
 # Seconds for a connection, and for each piece of an answer; and for a whole call, however slowly it drips.
 _TIMEOUT = 5.0
-# Each sentence of every answer may be a call: connections are kept, since making one takes longer than a call.
-_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _WHOLE_CALL = 10.0
 # Bytes of an answer; the longest in the documents have a thousand.
 _MAX_ANSWER = 64 * 1024
@@ -71,7 +67,7 @@ class WeChat:
     def __init__(self, apps: Mapping[str, str], *, url: str = URL, clock: Callable[[], float] = time.monotonic) -> None:
         self._apps = dict(apps)
         self._clock = clock
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, limits=_CONNECTIONS, follow_redirects=False)
+        self._outside = Outside(base=url, timeout=_TIMEOUT, most_bytes=_MAX_ANSWER)
         self._tokens = {appid: _Token() for appid in self._apps}
         self._fetching = {appid: asyncio.Lock() for appid in self._apps}
 
@@ -82,7 +78,7 @@ class WeChat:
 
     async def close(self) -> None:
         """Let go of its connections."""
-        await self._http.aclose()
+        await self._outside.close()
 
     async def login(self, code: str, appid: str | None = None) -> Login:
         """Take a code of `wx.login` for who logged in. A code works once, for five minutes. Raises `RequestError`."""
@@ -153,30 +149,16 @@ class WeChat:
             raise unknown_app(appid)
         return appid
 
-    async def _call(self, method: str, path: str, **fields: Any) -> _Json:  # noqa: ANN401  # httpx's
-        request = self._http.build_request(method, path, **fields)
-        request.url = Unspoken(request.url)
+    async def _call(self, method: str, path: str, **fields: Any) -> _Json:  # noqa: ANN401  # those of `Outside.call`
         try:
-            async with asyncio.timeout(_WHOLE_CALL):
-                status, body = await self._send(request)
+            status, body = await self._outside.call(method, path, seconds=_WHOLE_CALL, **fields)
             answer = json.loads(body)
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
-            # Not the error's own words: they may hold the URL, and that the secret and the code.
+        except NoAnswer as error:
+            raise unavailable(str(error)) from None
+        except (ValueError, RecursionError) as error:
             raise unavailable(type(error).__name__) from None
         if status != 200 or not isinstance(answer, dict):
             raise unavailable(f"status {status}")
         if not isinstance(answer.get("errcode", 0), int):
             raise unavailable("an errcode that is no number")
         return answer
-
-    async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
-        response = await self._http.send(request, stream=True)
-        body = bytearray()
-        try:
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > _MAX_ANSWER:
-                    raise unavailable(f"more than {_MAX_ANSWER} bytes")
-        finally:
-            await response.aclose()
-        return response.status_code, bytes(body)
