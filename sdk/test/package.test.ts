@@ -109,6 +109,34 @@ test('a bundler takes the ESM, and of it only what is used', async () => {
   assert.equal(parser.length, alone.length)
 })
 
+/** A test of somebody's: a phone, a server, the SDK. */
+const PHONE_TEST = `
+async function main({ createEmulator }, { openEventSource }, { createWxPlatform }) {
+  const server = require('node:http').createServer((_, response) => {
+    response.write('data: 你好\\n\\n') // before the end, so that it is chunked
+    response.end()
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const phone = createEmulator({ profile: 'ios', timeScale: 20, link: { cut: 'bytes' } })
+  const url = 'http://127.0.0.1:' + server.address().port
+  openEventSource({
+    url, platform: createWxPlatform(phone.wx, phone.clock), method: 'POST',
+    onEvent: ({ data }) => console.log(data),
+    onEnd: () => (phone.close(), server.close()),
+  })
+}
+`
+const NAMES = ['dazi/emulator', 'dazi/event-source', 'dazi/platform/wx']
+
+for (const [way, modules] of [
+  ['require', `main(${NAMES.map((name) => `require('${name}')`)})`],
+  ['import', `Promise.all([${NAMES.map((name) => `import('${name}')`)}]).then((all) => main(...all))`],
+]) {
+  test(`the emulator is used in Node, by ${way}`, () => {
+    assert.equal(execFileSync(process.execPath, ['-e', PHONE_TEST + modules], { cwd: project, encoding: 'utf8' }).trim(), '你好')
+  })
+}
+
 test('Node takes it by import and by require', () => {
   const code = "import('dazi/sse').then((esm) => console.log(typeof esm.createSseParser, typeof require('dazi/sse').createSseParser, typeof require('dazi').createClient))"
   assert.equal(execFileSync(process.execPath, ['-e', code], { cwd: project, encoding: 'utf8' }).trim(), 'function function function')
@@ -117,6 +145,7 @@ test('Node takes it by import and by require', () => {
 const TYPED = `
 ${PARTS.map((part, index) => `import * as part${index} from 'dazi/${part}'`).join('\n')}
 import { createClient, createTypewriter, type Update } from 'dazi'
+import { createEmulator, type Emulator } from 'dazi/emulator'
 import { createMarkdown, type Node, type Patch } from 'dazi/markdown'
 import { createWxPlatform } from 'dazi/platform/wx'
 
@@ -127,6 +156,8 @@ const patches: Patch[] = []
 const typewriter = createTypewriter(({ text, done }) => patches.push(markdown.update(text, done)))
 export const following = client.ask({ messages: [] }, (update: Update) => typewriter.replace(update.text))
 export const nodes: readonly Node[] = markdown.nodes()
+export const phone: Emulator = createEmulator({ profile: 'ios' })
+export const tested = createClient({ url: 'https://a.b', platform: createWxPlatform(phone.wx, phone.clock) })
 // @ts-expect-error: a client needs a platform
 createClient({ url: 'https://a.b' })
 `
