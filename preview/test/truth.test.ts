@@ -77,6 +77,7 @@ const AGREED: [template: string, data: object][] = [
   ['<block wx:for="{{2}}"><text>{{item}}</text></block>', {}],
   ['<wxs module="m">module.exports = { f: function (a) { return a.constructor + typeof a } }</wxs>{{m.f("x")}}{{m.f(1)}}{{m.f([])}}', {}],
   ['<wxs module="m">module.exports = getRegExp("b+", "g")</wxs>{{m.source}}', {}],
+  [`<wxs module="m">/* it's */ var r = getRegExp('^-?\\d+(\\.\\d)?\\b\\s', "g") // "\nmodule.exports = { is: function (a) { return r.test(a) }, text: r.source }</wxs>{{m.is('-1.5 ')}}{{m.text}}`, {}],
 ]
 
 for (const [template, data] of AGREED) {

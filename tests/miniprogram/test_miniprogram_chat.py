@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -179,6 +180,28 @@ async def test_conversations_are_kept_and_reopened(serve: Serve, chat: Chat) -> 
     await chat.program.tap(".preview-modal-confirm")
     await chat.tap("返回")
     await chat.says("想聊点什么？")
+    await chat.program.check_clean()
+
+
+async def test_an_old_conversation_is_opened_from_the_history_and_its_end_is_drawn_first(
+    serve: Serve, chat: Chat
+) -> None:
+    served = await serve({"m": DemoUpstream(pace=2000, text="新的回答")})
+    await chat.open(served.url)
+    said = [{"id": f"m{at}", "role": ("user", "assistant")[at % 2], "text": f"第 {at} 句"} for at in range(30)]
+    kept = {"id": "c", "title": "长谈", "changed": 1, "messages": said}
+    await chat.program.ask(f"(preview.app().store.write({json.dumps(kept)}), preview.app().store.setCurrent('c'))")
+    await chat.kill_and_reopen(served.url)
+    await chat.says("想聊点什么？")
+    await chat.tap("历史对话")
+    await chat.program.tap("text=长谈 >> nth=-1")
+    questions = chat.program.find(".question-text")
+    await expect(questions).to_have_text([f"第 {at} 句" for at in range(10, 30, 2)])
+    await chat.ask("再问")
+    await chat.until_ended("新的回答")
+    await chat.program.tap("text=更早的消息")
+    await expect(questions).to_have_text([*(f"第 {at} 句" for at in range(0, 30, 2)), "再问"])
+    assert await chat.shown() == "新的回答"
     await chat.program.check_clean()
 
 

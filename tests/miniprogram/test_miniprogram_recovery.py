@@ -71,13 +71,15 @@ async def test_a_screen_that_is_locked_for_ten_seconds_costs_nothing(
     assert (len(model.requests), await page.evaluate("[preview.errors, preview.missing]")) == (1, [[], []])
 
 
-async def test_a_network_that_is_away_is_waited_for(serve: Serve, mock: Mock, chat: Chat) -> None:
+@pytest.mark.parametrize("profile", ["android", "pc"])
+async def test_a_network_that_is_away_is_waited_for(serve: Serve, mock: Mock, chat: Chat, profile: str) -> None:
+    """Also on a PC, which gets no chunks, and polls."""
     model = await mock(HALVES)
-    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url)
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url, profile=profile, speed=10)
     await chat.ask("?")
     await chat.until_shown(TYPED)
     await chat.program.ask("preview.offline()")
-    await chat.says("正在连接")
+    await chat.says("网络断开了，恢复后接着写")
     model.release()
     await model.wait_until(lambda model: model.done == 1, seconds=PATIENCE)
     await chat.program.ask("preview.online()")

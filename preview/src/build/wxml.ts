@@ -91,7 +91,18 @@ function mendInline(group: Group, path: string): void {
   }
 }
 
-/** In WXS a `constructor` is a name, and a `require` has the file's extension. */
+// Comments, and strings; WXS has no other literals that could hold a quote.
+const STRINGS = /\/\*[\s\S]*?\*\/|\/\/.*|'(?:[^'\\\n]|\\[\s\S])*'|"(?:[^"\\\n]|\\[\s\S])*"/g
+
+/**
+ * In WXS a `constructor` is a name, a `require` has the file's extension, and a backslash that begins no escape stands, as in
+ * `getRegExp('\d')`.
+ */
 function mended(source: string): string {
-  return source.replace(/\.constructor\b/g, '.constructor.name').replace(/(\brequire\(\s*["'][^"'\n]+?)\.wxs(["'])/g, '$1$2')
+  const strings = source.replace(STRINGS, (text) => (text.startsWith('/') ? text : text.replace(/\\([\s\S])/g, withBackslash)))
+  return strings.replace(/\.constructor\b/g, '.constructor.name').replace(/(\brequire\(\s*["'][^"'\n]+?)\.wxs(["'])/g, '$1$2')
+}
+
+function withBackslash(whole: string, letter: string): string {
+  return /[nrtux'"\\\n]/.test(letter) ? whole : `\\${whole}`
 }

@@ -8,6 +8,7 @@
 import type { Emulator } from '../../../../sdk/emulator/emulator.js'
 import type { Program } from '../../program.js'
 import type { Application, LaunchOptions } from '../app.js'
+import type { Caller } from '../engine.js'
 import type { Pages } from '../pages.js'
 import { isAbsent } from './absent.js'
 import { createAnimation } from './animation.js'
@@ -36,7 +37,8 @@ export function createWx({ program, emulator, application, launch, pages, login,
     checkSession: call('checkSession', () => undefined),
     createAnimation,
     nextTick: (callback: () => void) => void setTimeout(callback),
-    createSelectorQuery: () => pages.top()?.caller['createSelectorQuery'](),
+    // Before there is a page, a component that is being made says where to look.
+    createSelectorQuery: () => pages.top()?.caller['createSelectorQuery']() ?? { in: (caller: Caller) => caller['createSelectorQuery']() },
     createIntersectionObserver: (component: { createIntersectionObserver(option?: object): unknown }, option?: object) =>
       component.createIntersectionObserver(option),
     getLaunchOptionsSync: () => launch,

@@ -21,10 +21,11 @@ const COPIED_LABEL = '\n\n（以上内容由 AI 生成）'
 // So many messages are drawn at first; the rest when they are asked for.
 const DRAWN_AT_FIRST = 20
 
-// A conversation that was left longer ago than this is not opened again by itself.
+// A conversation that was left longer ago than this is not opened by itself when the program is launched.
 const RECENT_MILLISECONDS = 3_600_000
 
 const LINES: Record<string, string> = { connecting: '正在连接…', paused: '网络断开，正在接上…' }
+const OFFLINE_LINE = '网络断开了，恢复后接着写…'
 
 Page({
   data: {
@@ -46,6 +47,9 @@ Page({
   scrolling: undefined as Scrolling | undefined,
   scroller: undefined as WechatMiniprogram.ScrollViewContext | undefined,
   listHeight: 0,
+  wasShown: false,
+  isOffline: false,
+  status: '', // of the answer's connection
   unlisten() {},
 
   onLoad() {
@@ -55,13 +59,19 @@ Page({
     )
     const keep = () => this.answering?.keep()
     const comeBack = () => this.comeBack()
+    // As wide as the typings have it of a listener that is taken off.
+    const hearOfNetwork = ({ isConnected }: { isConnected?: boolean; errMsg?: string }) => {
+      this.isOffline = !isConnected
+      this.tellLine()
+      if (isConnected) this.comeBack()
+    }
     wx.onAppHide(keep)
     wx.onAppShow(comeBack)
-    wx.onNetworkStatusChange(comeBack)
+    wx.onNetworkStatusChange(hearOfNetwork)
     this.unlisten = () => {
       wx.offAppHide(keep)
       wx.offAppShow(comeBack)
-      wx.offNetworkStatusChange(comeBack)
+      wx.offNetworkStatusChange(hearOfNetwork)
     }
   },
 
@@ -76,12 +86,20 @@ Page({
   onShow() {
     const settings = JSON.stringify(readSettings(wx, isDevelopment))
     if (settings !== this.settings) this.connect(settings)
+    if (!this.wasShown) this.launch()
     const id = store.current()
     if (id === this.conversation.id) return
     const kept = store.read(id)
-    const isRecent = kept && (this.conversation.messages.length > 0 || Date.now() - kept.changed < RECENT_MILLISECONDS)
-    if (kept && (isRecent || store.flight(id))) this.open(kept)
+    if (kept) this.open(kept)
     else if (this.conversation.messages.length) this.open(begin(randomId(), Date.now()))
+  },
+
+  /** Nothing is meant yet: what was on the screen last is opened if it is recent, or still being answered. */
+  launch() {
+    this.wasShown = true
+    const kept = store.read(store.current())
+    const isOpened = kept && (Date.now() - kept.changed < RECENT_MILLISECONDS || store.flight(kept.id))
+    if (!isOpened) store.setCurrent('')
   },
 
   onUnload() {
@@ -97,7 +115,7 @@ Page({
       gateway, model, store,
       platform: createWxPlatform(wx),
       session: createSession(wx, { gateway, token }),
-      onNews: (flight, news, status) => this.hear(flight, news, LINES[status] || ''),
+      onNews: (flight, news, status) => this.hear(flight, news, status),
       onEnd: (flight, news) => this.end(flight, news),
     })
   },
@@ -199,10 +217,17 @@ Page({
     if (this.data.isWriting) this.setData({ isWriting: false })
   },
 
-  hear(flight: Flight, news: News, line: string) {
+  hear(flight: Flight, news: News, status: string) {
     if (flight.conversation !== this.conversation.id) return
     const bubble = this.componentOf(flight.message)
     if (bubble) bubble.type(news)
+    this.status = status
+    this.tellLine()
+  },
+
+  /** How the line is that the answer comes by. */
+  tellLine() {
+    const line = this.isOffline ? OFFLINE_LINE : LINES[this.status] || ''
     if (line !== this.data.line) this.setData({ line })
   },
 
