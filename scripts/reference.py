@@ -119,7 +119,7 @@ def _commands(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401  # Type
             yield f"```text\n{command.get_usage(context).strip()}\n```\n\n"
         records = [record for one in command.params if (record := one.get_help_record(context))]
         if records:
-            yield table(("", ""), [(f"`{' '.join(option.split())}`", words) for option, words in records])
+            yield table(("option", ""), [(f"`{' '.join(option.split())}`", words) for option, words in records])
     for part, below in inside.items():
         yield from _commands(f"{name} {part}", below)
 
@@ -193,10 +193,10 @@ def calls() -> str:
             if body := call.get("requestBody"):
                 rows.append(("body", "", schema(body["content"]["application/json"]["schema"])))
             if rows:
-                parts.append(table(("", "in", ""), rows))
+                parts.append(table(("parameter", "in", "may be"), rows))
             answers = call["responses"].items()
             parts.append(
-                table(("status", "", ""), [(status, one["description"], contents(one)) for status, one in answers])
+                table(("status", "", "with"), [(status, one["description"], contents(one)) for status, one in answers])
             )
     shapes_of = described["components"]["schemas"]
     parts.append("## Shapes\n\n")

@@ -106,12 +106,16 @@ def test_chinese_lines_are_joined_without_a_space(site: Path) -> None:
     assert "退到后台、页面刷新" in words
 
 
-async def test_a_search_in_chinese_finds(address: str, page: Page) -> None:
-    await page.goto(f"{address}/zh/")
+@pytest.mark.parametrize(
+    ("language", "question", "title", "leads"),
+    [("zh/", "登录", "小程序登录", "/zh/login/"), ("", "DAZI_TTL", "Settings", "/reference/settings/")],
+)
+async def test_a_search_finds(address: str, page: Page, language: str, question: str, title: str, leads: str) -> None:
+    await page.goto(f"{address}/{language}")
     await page.locator(".md-search__input").click()
-    await page.keyboard.insert_text("登录")
+    await page.keyboard.insert_text(question)
     await page.keyboard.press("Shift")  # the field waits for a key, as an input method gives one
     first = page.locator(".md-search-result__item").first
-    await expect(first).to_contain_text("小程序登录", timeout=15_000)
+    await expect(first).to_contain_text(title, timeout=15_000)
     await first.locator("a").first.click()
-    await expect(page).to_have_url(re.compile("/zh/login/"))
+    await expect(page).to_have_url(re.compile(leads))
