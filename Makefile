@@ -57,6 +57,7 @@ docs: ## check the documents' links and anchors, and build their site into build
 	@sh scripts/setup test
 	@.venv/bin/python scripts/check_docs.py
 	@.venv/bin/python scripts/build_site.py
+	@echo "The site is in build/site. To read it at http://127.0.0.1:8200: .venv/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8200"
 
 sdk: ## build the TypeScript SDK into sdk/dist and sdk/miniprogram_dist
 	@test -f sdk/package.json || { echo "make sdk: there is no sdk/package.json, so there is nothing to build." >&2; exit 1; }

@@ -44,7 +44,7 @@ function show(state) {
   draw('running', state.running.length, 0)
   draw('readers', state.readers, 0)
   last = { at: now, pieces: state.pieces, begun: state.begun }
-  fill('live', state.running, (one) => [id(one.generation), one.owner, one.model, one.seconds, one.pieces, one.readers, stop(one.generation)])
+  fill('live', state.running, (one) => [id(one.generation), one.owner, one.model, one.seconds.toFixed(1), one.pieces, one.readers, stop(one.generation)])
   by('health').hidden = state.upstreams.length === 0
   fill('upstreams', state.upstreams, (one) => [
     one.name, one.models.join(', '), breaker(one), one.concurrency ? `${one.outstanding} of ${one.concurrency}` : one.outstanding, `${Math.round(one.health * 100)} %`, endings(one.recent),
@@ -52,7 +52,7 @@ function show(state) {
   const reasons = Object.entries(state.reasons).sort((a, b) => b[1] - a[1])
   fill('reasons', reasons, ([reason, count]) => [word(reason), count])
   fill('ends', state.ends.slice(0, 25), (one) => [
-    id(one.generation), one.model, word(one.reason), one.first_token === null ? '–' : `${one.first_token} s`, one.seconds, one.pieces,
+    id(one.generation), one.model, word(one.reason), one.first_token === null ? '–' : `${one.first_token.toFixed(2)} s`, one.seconds.toFixed(1), one.pieces,
   ])
 }
 
@@ -62,7 +62,8 @@ function draw(name, value, digits) {
   if (points.length > KEPT) points.shift()
   by(name).textContent = value.toFixed(digits)
   const top = Math.max(1, ...points)
-  const path = points.map((point, at) => `${at ? 'L' : 'M'}${(at / (KEPT - 1)) * 100} ${34 - (point / top) * 32}`).join('')
+  const first = KEPT - points.length // the newest is at the right end
+  const path = points.map((point, at) => `${at ? 'L' : 'M'}${((first + at) / (KEPT - 1)) * 100} ${34 - (point / top) * 32}`).join('')
   const svg = document.querySelector(`svg[data-series=${name}]`)
   svg.setAttribute('viewBox', '0 0 100 36')
   svg.setAttribute('preserveAspectRatio', 'none')
