@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dazi.errors import LogError, StoreUnavailable, Unknown
 from dazi.log import Append
 from dazi.log.redis import answers, entries, scripts
-from dazi.log.redis.places import Places, is_id, shard_of
+from dazi.log.redis.places import Places, shard_of
 from dazi.log.redis.store import Reply, Store
 
 # Appends that one script does: it takes a millisecond or two, for which Redis serves nobody else.
@@ -31,11 +31,12 @@ class Writing:
     def __init__(self, append: Append) -> None:
         self.append = append
         self.refused: LogError | None = None
-        if is_id(append.generation):
+        try:
             self.shard = shard_of(append.generation)
-            self.batch = entries.batch(append.pieces, append.previous)
+        except Unknown as error:
+            self.refused = error
         else:
-            self.refused = Unknown(append.generation)
+            self.batch = entries.batch(append.pieces, append.previous)
 
 
 class Appends:

@@ -104,7 +104,7 @@ class Batch(Struct, frozen=True, gc=False):
     """Pieces as they will lie in one entry, or a few, and what they do to the log's proof.
 
     `said` is what they add to the answer's text, or, where they `retracted` (the position of that), all there is of it;
-    `n` is the answer's length with them, None where they leave it.
+    `n` is the answer's length with them, None where they leave it. `only` is the piece where there is but one, of text.
     """
 
     last: int
@@ -112,9 +112,13 @@ class Batch(Struct, frozen=True, gc=False):
     said: bytes
     n: int | None
     retracted: int | None
+    only: Text | None = None
 
     def raw(self) -> Iterator[list[object]]:
         """The entries, each its position and then its fields and values, for `packed`."""
+        if self.only is not None:
+            yield [self.last, "t", _raw(_encode(self.spans[0][1]))]
+            return
         for position, spans in self._entries():
             entry: list[object] = [position]
             for field, span in spans:
@@ -138,8 +142,8 @@ class Batch(Struct, frozen=True, gc=False):
 
     def records(self, epoch: int) -> tuple[Record, ...]:
         """What observers are told of them."""
-        if len(self.spans) == 1 and isinstance(run := self.spans[0][1], Run) and len(run.text) <= _COALESCE:
-            return (_record(self.spans[0][0], run, epoch),)
+        if self.only is not None:
+            return (Record(epoch, self.last - 1, self.last, self.only),)
         return tuple(_records(self.spans, epoch))
 
 
@@ -147,7 +151,7 @@ def batch(pieces: Sequence[Piece], previous: int) -> Batch:
     """Make a batch of pieces that follow `previous`."""
     if len(pieces) == 1 and isinstance(piece := pieces[0], Text):  # as almost all are
         run = Run(previous, piece.n, piece.text)
-        return Batch(previous + 1, ((b"t", run),), piece.text.encode(), piece.n, None)
+        return Batch(previous + 1, ((b"t", run),), piece.text.encode(), piece.n, None, piece)
     last_retract = max((at for at, piece in enumerate(pieces) if isinstance(piece, Retract)), default=-1)
     # What is retracted in the batch that said it is not even stored.
     told = [

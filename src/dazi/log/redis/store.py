@@ -86,7 +86,9 @@ class Store:
     def __init__(self, client: Redis | RedisCluster, blocking: Redis | RedisCluster) -> None:
         self._client = client
         self._blocking = blocking
-        self._send: _Commands = self._one_by_one if isinstance(client, RedisCluster) else self._piped
+        # Whether all keys of a script have to be of one shard. Asked once: it takes a microsecond, and every append wants to know.
+        self.is_cluster = isinstance(client, RedisCluster)
+        self._send: _Commands = self._one_by_one if self.is_cluster else self._piped
         # Calls that wait for the next pipeline, and the pipelines under way.
         self._waiting: list[Call] = []
         self._lanes: set[asyncio.Task[None]] = set()
@@ -107,11 +109,6 @@ class Store:
         """
         client = _client_of(url)
         return cls(client, client if isinstance(client, RedisCluster) else _client_of(url))
-
-    @property
-    def is_cluster(self) -> bool:
-        """Whether all keys of a script have to be of one shard."""
-        return isinstance(self._client, RedisCluster)
 
     async def close(self) -> None:
         """Let what is under way finish, and close every connection."""
