@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import expect
 from tests.conftest import Serve
 from tests.e2e.conftest import Mock
+from tests.e2e.mock_model import MockModel
 from tests.miniprogram.building import ROOT
 from tests.miniprogram.chat import Chat
 
@@ -183,6 +184,38 @@ async def test_conversations_are_kept_and_reopened(serve: Serve, chat: Chat) -> 
     await chat.program.check_clean()
 
 
+async def test_the_answer_to_a_conversation_that_was_deleted_is_stopped(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await deleted_in_mid_answer(serve, mock, chat)
+    await chat.tap("返回")
+    await model.wait_until(lambda model: (model.open, model.aborted) == (0, 1), seconds=5)
+    await chat.says("想聊点什么？")
+    assert "说到一半" not in await chat.program.ask("JSON.stringify({ ...localStorage })")
+    await chat.program.check_clean()
+
+
+async def test_an_answer_that_ends_after_its_conversation_was_deleted_does_not_bring_it_back(
+    serve: Serve, mock: Mock, chat: Chat
+) -> None:
+    model = await deleted_in_mid_answer(serve, mock, chat)
+    model.release()
+    await chat.program.ask("preview.idle()")
+    assert "秘密" not in await chat.program.ask("JSON.stringify({ ...localStorage })")
+    await chat.program.check_clean()
+
+
+async def deleted_in_mid_answer(serve: Serve, mock: Mock, chat: Chat) -> MockModel:
+    """Ask, and delete the conversation while it is answered; the history is on the screen then."""
+    model = await mock(["说到一半", "", "的秘密"])
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url)
+    await chat.ask("问题")
+    await chat.until_shown("说到一")
+    await chat.tap("历史对话")
+    await chat.program.find('[aria-label="删除 问题"]').click()
+    await chat.program.tap(".preview-modal-confirm")
+    await chat.says("还没有对话")
+    return model
+
+
 async def test_an_old_conversation_is_opened_from_the_history_and_its_end_is_drawn_first(
     serve: Serve, chat: Chat
 ) -> None:
@@ -200,6 +233,7 @@ async def test_an_old_conversation_is_opened_from_the_history_and_its_end_is_dra
     await chat.ask("再问")
     await chat.until_ended("新的回答")
     await chat.program.tap("text=更早的消息")
+    await expect(chat.program.find("#question-m12")).to_be_in_viewport()
     await expect(questions).to_have_text([*(f"第 {at} 句" for at in range(0, 30, 2)), "再问"])
     assert await chat.shown() == "新的回答"
     await chat.program.check_clean()

@@ -18,8 +18,8 @@ const { store, isDevelopment } = getApp<Program>()
 // What is put behind an answer that is copied: the rules of 2025 want the label to go along.
 const COPIED_LABEL = '\n\n（以上内容由 AI 生成）'
 
-// So many messages are drawn at first; the rest when they are asked for.
-const DRAWN_AT_FIRST = 20
+// So many messages are drawn at first, and so many more each time that somebody asks for earlier ones.
+const DRAWN_AT_ONCE = 20
 
 // A conversation that was left longer ago than this is not opened by itself when the program is launched.
 const RECENT_MILLISECONDS = 3_600_000
@@ -87,6 +87,12 @@ Page({
     const settings = JSON.stringify(readSettings(wx, isDevelopment))
     if (settings !== this.settings) this.connect(settings)
     if (!this.wasShown) this.launch()
+    this.openCurrent()
+    this.dropRemoved()
+  },
+
+  /** Another conversation may have been chosen, or this one deleted. */
+  openCurrent() {
     const id = store.current()
     if (id === this.conversation.id) return
     const kept = store.read(id)
@@ -100,6 +106,12 @@ Page({
     const kept = store.read(store.current())
     const isOpened = kept && (Date.now() - kept.changed < RECENT_MILLISECONDS || store.flight(kept.id))
     if (!isOpened) store.setCurrent('')
+  },
+
+  /** The answer to a conversation that was deleted meanwhile is wanted by nobody. */
+  dropRemoved() {
+    const flight = this.answering && this.answering.flight()
+    if (this.answering && flight && !store.read(flight.conversation)) this.answering.stop()
   },
 
   onUnload() {
@@ -124,7 +136,7 @@ Page({
   open(conversation: Conversation) {
     this.conversation = conversation
     store.setCurrent(conversation.id)
-    const messages = conversation.messages.slice(-DRAWN_AT_FIRST)
+    const messages = conversation.messages.slice(-DRAWN_AT_ONCE)
     const hasEarlier = messages.length < conversation.messages.length
     const isBusy = lastAnswer(conversation)?.state === 'answering'
     this.setData({ messages: messages.map(bubbleOf), hasEarlier, title: conversation.title, isBusy, line: '' }, () => {
@@ -239,7 +251,7 @@ Page({
 
   settle(id: string, news: News) {
     this.conversation = answered(this.conversation, id, news, Date.now())
-    store.write(this.conversation)
+    if (store.read(this.conversation.id)) store.write(this.conversation) // else it was deleted meanwhile
     const bubble = this.componentOf(id)
     if (bubble) bubble.type({ ...news, done: true })
     this.setData({ ...this.patchOf(id), isBusy: false, line: '' }, () => this.follow())
@@ -271,8 +283,14 @@ Page({
     return found as DaziMessage | null // what the template has there
   },
 
+  /** What was the first stays where it is seen. */
   onEarlier() {
-    this.setData({ messages: this.conversation.messages.map(bubbleOf), hasEarlier: false })
+    const [{ id, isQuestion }] = this.data.messages
+    const messages = this.conversation.messages.slice(-this.data.messages.length - DRAWN_AT_ONCE)
+    const hasEarlier = messages.length < this.conversation.messages.length
+    this.setData({ messages: messages.map(bubbleOf), hasEarlier }, () => {
+      if (this.scroller) this.scroller.scrollIntoView(`#${isQuestion ? 'question' : 'answer'}-${id}`, { animated: false })
+    })
   },
 
   onNew() {
