@@ -11,6 +11,7 @@ DaziError
 │   ├── TooMany             429: more than this caller may; again after `retry_after` seconds
 │   └── Unavailable         503: not now; try again after `retry_after` seconds
 ├── GenerationError         a generation went wrong after its start; told as a `failed` event
+│   ├── Refused             the content check refused it, or could not be made
 │   └── UpstreamError       the model's side did
 ├── LogError
 │   ├── Closed              the log has ended; nothing can follow the end
@@ -18,6 +19,7 @@ DaziError
 │   ├── Unknown             there is no such log
 │   └── StoreUnavailable    the store cannot be reached, or cannot take more; what it holds may be safe
 ├── Unchecked               a checker could not judge a text
+├── NoAnswer                a server outside gave no answer that can be read
 ├── EventTooLarge           a server-sent event grew past the parser's limit
 └── ConfigError             a setting is wrong; the program cannot start with it
 ```
@@ -132,6 +134,10 @@ class GenerationError(DaziError):
         self.message = message
         self.retryable = retryable
         super().__init__(message)
+
+
+class Refused(GenerationError):
+    """The content check refused it, or could not be made: that is no fault of the model's."""
 
 
 class UpstreamError(GenerationError):

@@ -71,6 +71,8 @@ async def test_a_refused_question_reaches_no_model_and_is_told_in_words(
     assert (end["code"], end["retryable"], end["n"]) == ("prompt_refused", False, 0)
     assert end["message"] == "The content check refused the question."
     assert puppet.asked == 0
+    assert "The content check ended an answer: prompt_refused" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert WORD not in caplog.text
     assert "哪里" not in caplog.text
 

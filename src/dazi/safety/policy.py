@@ -18,7 +18,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from dazi.errors import ConfigError, GenerationError, Unchecked
+from dazi.errors import ConfigError, Refused, Unchecked
 from dazi.safety import Checker, Kind, Passage, Verdict
 from dazi.safety.function import Function, FunctionChecker
 from dazi.safety.texts import texts_of
@@ -120,10 +120,10 @@ class Policy:
                     await checker.close()
 
     async def admit(self, prompt: Prompt) -> None:
-        """Judge a prompt. Raises `GenerationError` (`prompt_refused`, `safety_unavailable`)."""
+        """Judge a prompt. Raises `Refused` (`prompt_refused`, `safety_unavailable`)."""
         texts = {_digest(prompt.asker, text): text for text in texts_of(prompt)}
         if sum(map(len, texts.values())) > self.rules.longest_prompt:
-            raise GenerationError(
+            raise Refused(
                 "prompt_refused",
                 f"The question is longer than the {self.rules.longest_prompt} characters that can be checked.",
             )
@@ -136,7 +136,7 @@ class Policy:
             for verdicts in await asyncio.gather(*map(self._judge, passages[start : start + _AT_ONCE])):
                 found |= verdicts
             if not self._allows(found):
-                raise GenerationError("prompt_refused", "The content check refused the question.")
+                raise Refused("prompt_refused", "The content check refused the question.")
         if "unchecked" not in found:
             self._remember(fresh)
 
@@ -154,7 +154,7 @@ class Policy:
             before, was_fresh = ("" if is_fresh else text), is_fresh
 
     async def passes(self, passage: Passage) -> bool:
-        """Judge a passage by all checkers: whether it may be shown. Raises `GenerationError` (`safety_unavailable`)."""
+        """Judge a passage by all checkers: whether it may be shown. Raises `Refused` (`safety_unavailable`)."""
         return self._allows(await self._judge(passage))
 
     async def _judge(self, passage: Passage) -> set[Found]:
@@ -164,7 +164,7 @@ class Policy:
         if "risky" in found or ("review" in found and self.rules.review == "refuse"):
             return False
         if "unchecked" in found and self.rules.unchecked == "refuse":
-            raise GenerationError("safety_unavailable", "The content check could not be made.", retryable=True)
+            raise Refused("safety_unavailable", "The content check could not be made.", retryable=True)
         return True
 
     async def _ask(self, checker: Checker, passage: Passage) -> Found:

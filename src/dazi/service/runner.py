@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from dazi.errors import Closed, DaziError, GenerationError, LogError, OutOfOrder, StoreUnavailable, Unknown
+from dazi.errors import Closed, DaziError, GenerationError, LogError, OutOfOrder, Refused, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, End, Failed, Queued, Usage, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches
@@ -232,7 +232,10 @@ class Runner:
             self._writer.flush()
         except GenerationError as error:
             failed = Failed(valid(error.code), valid(error.message), retryable=error.retryable)
-            logger.warning("%r failed with %s%s", upstream, failed.code, _sentence(error), extra=self._named)
+            if isinstance(error, Refused):
+                logger.info("The content check ended an answer: %s", failed.code, extra=self._named)
+            else:
+                logger.warning("%r failed with %s%s", upstream, failed.code, _sentence(error), extra=self._named)
             return failed
         except LogError:
             # Refused before the cancellation that follows came through: who ends this log, if anybody, is known already.
