@@ -161,3 +161,7 @@ def test_failures_are_as_retryable_as_the_protocol_says() -> None:
             f"{place}: {code} {retryable!r}" for code in sorted(codes) if retryable not in (..., FAILURES.get(code))
         ]
     assert wrong == []
+
+
+def test_the_npm_package_has_the_licence() -> None:
+    assert (ROOT / "sdk" / "LICENSE").read_text("utf-8") == (ROOT / "LICENSE").read_text("utf-8")

@@ -71,7 +71,7 @@ test('the TypeScript of the documents compiles', () => {
 })
 
 test('the JavaScript of the documents imports what there is', async () => {
-  for (const page of [...pages, '../README.md', '../sdk/README.md', '../sdk/emulator/README.md']) {
+  for (const page of [...pages, '../README.md', '../sdk/README.md', '../sdk/README.zh-CN.md', '../sdk/emulator/README.md']) {
     for (const contents of blocksOf(page, 'js')) {
       const alias = { 'dazi/emulator': `${root}emulator/index.ts`, dazi: `${root}src` }
       const { errors } = await build({ stdin: { contents, resolveDir: root }, alias, bundle: true, write: false, platform: 'node', format: 'esm', logLevel: 'silent' })

@@ -36,7 +36,7 @@ function write(name: string, text: string): string {
 
 test('the tarball has what it needs and no more', () => {
   const folders = readdirSync(join(project, 'node_modules/dazi')).sort()
-  assert.deepEqual(folders, ['README.md', 'dist', 'miniprogram_dist', 'package.json'])
+  assert.deepEqual(folders, ['LICENSE', 'README.md', 'README.zh-CN.md', 'dist', 'miniprogram_dist', 'package.json'])
   const { dependencies, miniprogram } = JSON.parse(readFileSync(join(project, 'node_modules/dazi/package.json'), 'utf8'))
   assert.deepEqual([dependencies, miniprogram], [undefined, 'miniprogram_dist'])
   for (const part of PARTS) assert.ok(existsSync(join(project, `node_modules/dazi/miniprogram_dist/${part}.js`)), part)
