@@ -105,6 +105,30 @@ async def test_who_was_killed_goes_on_where_it_was(serve: Serve, mock: Mock, cha
     await chat.program.check_clean()
 
 
+async def test_who_asks_elsewhere_meanwhile_finds_both_answers_whole(serve: Serve, mock: Mock, chat: Chat) -> None:
+    model = await mock(HALVES)
+    await chat.open((await serve({"m": OpenAIUpstream(model.url)})).url, cut="random")
+    await chat.ask("甲")
+    await chat.until_shown(TYPED)
+    await chat.tap("历史对话")
+    await chat.program.tap("text=新对话 >> nth=-1")
+    await chat.says("想聊点什么？")
+    await chat.ask("乙")
+    await chat.until_shown(TYPED)
+    await chat.tap("历史对话")
+    await chat.program.tap("text=甲 >> nth=-1")
+    await expect(chat.program.find(".question-text")).to_have_text("甲")
+    await chat.until_shown(TYPED)
+    model.release()
+    await chat.until_ended(TEXT)
+    await chat.tap("历史对话")
+    await chat.program.tap("text=乙 >> nth=-1")
+    await expect(chat.program.find(".question-text")).to_have_text("乙")
+    await chat.until_ended(TEXT)
+    assert len(model.requests) == 2
+    await chat.program.check_clean()
+
+
 async def test_who_was_killed_at_once_has_asked_once(serve: Serve, mock: Mock, chat: Chat) -> None:
     model = await mock(["", TEXT])
     served = await serve({"m": OpenAIUpstream(model.url)})
