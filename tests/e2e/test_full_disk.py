@@ -55,6 +55,9 @@ async def test_a_full_disk_is_told_to_everybody_and_what_was_shown_stays(
     assert not Reception(await asyncio.wait_for(chatting, PATIENCE)).is_whole
     attached = Reception(await receive(served.port, question.request(held, Format())))
     assert (attached.status, b"store_unavailable" in attached.body) == (503, True)
+    # What stands is shown all the same.
+    told = (await served.client.get(f"/v1/generations/{held.generation}")).json()
+    assert (told["status"], told["text"]) == ("running", "你好")
     assert (await served.client.get("/health/ready")).status_code == 503
     limit_files(served, resource.RLIM_INFINITY)
     async with asyncio.timeout(PATIENCE):

@@ -462,7 +462,7 @@ async def test_a_store_that_can_be_read_and_takes_nothing_is_in_trouble_until_it
     await asyncio.wait_for(_until_ready(gateway), 5)
 
 
-async def test_what_cannot_even_be_ended_is_refused_to_readers_until_it_can(
+async def test_what_cannot_even_be_ended_is_shown_as_it_stands_and_nobody_waits_for_more(
     node: Node, store: Store, puppet: Puppet
 ) -> None:
     gateway = node(patience=0.1)
@@ -475,7 +475,13 @@ async def test_what_cannot_even_be_ended_is_refused_to_readers_until_it_can(
     play.say("b")
     await play.wait_released()
     await until(lambda: gateway.is_out_of_reach(opened.generation))
-    for call in (gateway.read("me", opened.generation), gateway.ended("me", opened.generation)):
+    page = await gateway.read("me", opened.generation)
+    assert (said(page), page.ended) == ("a", False)
+    assert await gateway.wait("me", opened.generation, START, seconds=0) == page
+    for call in (
+        gateway.wait("me", opened.generation, page.head, seconds=0),
+        gateway.ended("me", opened.generation),
+    ):
         with pytest.raises(Unavailable, match=r"The store is full\."):
             await call
     store.is_full = False

@@ -69,14 +69,13 @@ class Gateway:
         self._log = log
         self._models = dict(models)
         self._owners = Owners(log)
-        self._limits = limits or Limits()
+        self._limits = limits = limits or Limits()
         self._telemetry = telemetry
         self._turns = turns or Turns()
         self._running: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        patience, window = self._limits.patience, self._limits.window
         self._keeper = Keeper(log, self._running)
-        self._batches = batches_of(log, self._keeper.doubt, telemetry, window=window, patience=patience)
+        self._batches = batches_of(log, self._keeper.doubt, telemetry, window=limits.window, patience=limits.patience)
         self._budget = Budget(per_owner=self._limits.owner_characters, total=self._limits.total_characters)
         # One for each log that is being made now: a generation that will run in a moment.
         self._starts: set[asyncio.Future[None]] = set()
@@ -88,8 +87,7 @@ class Gateway:
         self._is_draining = False
         # Set with the last farewell: whoever comes or waits now is asked to go elsewhere.
         self._has_parted = False
-        # Those who wait for something to be said.
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: set[asyncio.Event] = set()  # for something to be said
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -184,6 +182,11 @@ class Gateway:
         """Whether what has not ended will not be heard of here: the store has been in trouble for longer than patience."""
         return generation not in self._running and self._keeper.troubled > self._limits.patience
 
+    def check_reach(self, generation: str, page: Page) -> None:
+        """Raise `Unavailable` where a page has nothing new, and nothing more will be heard here."""
+        if not page.records and not page.ended and self.is_out_of_reach(generation):
+            raise refusals.store_unavailable(self._keeper.trouble)
+
     def on_closing(self, farewell: Callable[[], None]) -> None:
         """Call `farewell` when `close` begins to wait, and when it has waited."""
         self._farewells.append(farewell)
@@ -231,8 +234,6 @@ class Gateway:
         if page.owner != owner:
             raise refusals.not_found(generation)
         if not page.ended:
-            if self.is_out_of_reach(generation):
-                raise refusals.store_unavailable(self._keeper.trouble)
             self._attention.saw(generation)
         return page
 
@@ -249,7 +250,7 @@ class Gateway:
             raise StoreUnavailable("The store has lost this answer; it is being put back.") from None
 
     async def wait(self, owner: str, generation: str, after: Cursor, *, seconds: float) -> Page:
-        """Read what follows the cursor, waiting up to `seconds`, or to the farewell, for something to. Raises `NotFound`."""
+        """Read what follows the cursor, waiting up to `seconds`, or to the farewell, for something to. Raises `NotFound`, `Unavailable`."""
         grown = asyncio.Event()
         await self.read(owner, generation)
         stop = self.observe(generation, lambda _: grown.set())
@@ -261,6 +262,7 @@ class Gateway:
                     async with asyncio.timeout(seconds):
                         await grown.wait()
                 page = await self.read(owner, generation, after)
+            self.check_reach(generation, page)
             return page
         finally:
             self._waiting.discard(grown)

@@ -95,6 +95,7 @@ class Generations:
 
     async def _attach(self, call: Call, generation: str, options: Options) -> Reply | Course:
         page = await self._gateway.read(call.owner, generation, options.after)
+        self._gateway.check_reach(generation, page)
         self._metrics.attached(_answer_to(page, options.after))
         if _has_all(page):
             return Reply(204, headers=names(generation))
