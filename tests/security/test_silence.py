@@ -358,8 +358,8 @@ VERDICTS: list[tuple[int, bytes] | None] = [
 ]
 
 
-@pytest.mark.parametrize("mode", ["hold", "show"])
-async def test_whatever_content_checkers_do(ears: Ears, tmp_path: Path, mode: str) -> None:
+async def test_whatever_content_checkers_do(ears: Ears, tmp_path: Path) -> None:
+    mode = "show" if ears.is_json else "hold"
     ears.secrets |= {"echidna"}
     words = tmp_path / "words.txt"
     words.write_text("manatee-argument\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -95,8 +95,8 @@ class Policy:
         self._failing: set[int] = set()
         # How many have opened this policy and not closed it: each model's upstream does.
         self._users = 0
-        # Questions that were given up, until they end.
-        self._given_up: set[asyncio.Task[Verdict]] = set()
+        # By checker, the questions that were given up, until they end.
+        self._given_up: dict[int, set[asyncio.Task[Verdict]]] = {id(checker): set() for checker in self._checkers}
         for checker in self._checkers:
             self._check_overlap(checker)
 
@@ -171,7 +171,7 @@ class Policy:
         began = time.monotonic()
         verdict: Found = "unchecked"
         try:
-            verdict = await self._in_time(_verdict_of(checker, passage))
+            verdict = await self._in_time(checker, passage)
         except Unchecked as error:
             self._tell(checker, str(error))
         except Exception as error:  # noqa: BLE001  # somebody's own checker may raise anything, and quote the text
@@ -182,12 +182,12 @@ class Policy:
             self.observer(Judgement(checker.name, passage.kind, verdict, time.monotonic() - began))
         return verdict
 
-    async def _in_time(self, question: Coroutine[None, None, Verdict]) -> Verdict:
+    async def _in_time(self, checker: Checker, passage: Passage) -> Verdict:
         """Wait for a verdict as long as the rules say, also where the checker does not let itself be stopped."""
-        if len(self._given_up) >= _MOST_GIVEN_UP:
-            question.close()
+        given_up = self._given_up[id(checker)]
+        if len(given_up) >= _MOST_GIVEN_UP:
             raise Unchecked(f"{_MOST_GIVEN_UP} of its questions were given up, and have not ended")
-        asking = asyncio.create_task(question, name="dazi content check")
+        asking = asyncio.create_task(_verdict_of(checker, passage), name="dazi content check")
         try:
             await asyncio.wait((asking,), timeout=self.rules.timeout)
             if not asking.done():
@@ -198,14 +198,10 @@ class Policy:
         finally:
             if not asking.done():
                 asking.cancel()
-                self._given_up.add(asking)
-                asking.add_done_callback(self._forget)
+                given_up.add(asking)
+                asking.add_done_callback(given_up.discard)
+                asking.add_done_callback(_look_at)
                 await asyncio.wait((asking,), timeout=_RELEASE)
-
-    def _forget(self, question: asyncio.Task[Verdict]) -> None:
-        self._given_up.discard(question)
-        if not question.cancelled():
-            question.exception()  # looked at here: asyncio would tell its words
 
     def _tell(self, checker: Checker, trouble: str) -> None:
         if bool(trouble) == (id(checker) in self._failing):
@@ -247,6 +243,12 @@ async def _verdict_of(checker: Checker, passage: Passage) -> Verdict:
     if verdict not in get_args(Verdict):
         raise Unchecked("it gave no verdict")
     return verdict
+
+
+def _look_at(question: asyncio.Task[Verdict]) -> None:
+    """Look at how a question ended that nobody waits for: asyncio would tell the words of its error."""
+    if not question.cancelled():
+        question.exception()
 
 
 def _digest(asker: Asker, text: str) -> bytes:
