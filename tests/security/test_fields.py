@@ -83,10 +83,11 @@ ASKED = st.fixed_dictionaries(
     }
 )
 QUERIES = [
-    f"mode={mode}&encoding={encoding}&profile={profile}"
+    f"mode={mode}&encoding={encoding}&profile={profile}{more}"
     for mode in ("append", "replace")
     for encoding in ("ascii", "utf8", "url")
     for profile in ("full", "plain")
+    for more in ("", "&padding=64", "&coalesce=0.01")
 ]
 
 
@@ -132,11 +133,10 @@ def asking(asked: dict[str, Any], path: str, *headers: tuple[str, str], **more: 
 
 
 few = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(few, max_examples=300)
 
 
-@few
-@given(asked=ASKED, query=st.sampled_from(QUERIES))
-async def test_what_a_model_says_makes_no_events_of_its_own(port: int, asked: dict[str, Any], query: str) -> None:
+async def model_speaks(port: int, asked: dict[str, Any], query: str) -> None:
     answer = await ask(port, asking(asked, f"/v1/generations?{query}"))
     events = by_the_standard(answer.body)
     assert {kind for kind, _, _ in events} == {"message"}
@@ -169,13 +169,26 @@ async def test_what_a_model_says_makes_no_events_of_its_own(port: int, asked: di
         assert [data for _, data, _ in by_httpx_sse(answer.body)] == [data for _, data, _ in events]
 
 
+@few
+@given(asked=ASKED, query=st.sampled_from(QUERIES))
+async def test_what_a_model_says_makes_no_events_of_its_own(port: int, asked: dict[str, Any], query: str) -> None:
+    await model_speaks(port, asked, query)
+
+
+@pytest.mark.full
+@many
+@given(asked=ASKED, query=st.sampled_from(QUERIES))
+async def test_what_a_model_says_makes_no_events_of_its_own_at_length(
+    port: int, asked: dict[str, Any], query: str
+) -> None:
+    await model_speaks(port, asked, query)
+
+
 def valid(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-@few
-@given(asked=ASKED)
-async def test_what_a_model_says_makes_no_chunks_of_its_own(port: int, asked: dict[str, Any]) -> None:
+async def model_speaks_in_chunks(port: int, asked: dict[str, Any]) -> None:
     answer = await ask(port, asking(asked, "/v1/chat/completions"))
     if answer.status != 200:
         assert answer.json["error"]["code"] == valid(asked["code"])
@@ -187,6 +200,19 @@ async def test_what_a_model_says_makes_no_chunks_of_its_own(port: int, asked: di
     assert (last == "[DONE]") != asked["fails"]
     deltas = [choice["delta"] for chunk in map(json.loads, chunks) for choice in chunk.get("choices", ())]
     assert "".join(delta.get("content", "") for delta in deltas) == valid(asked["text"]) * 2
+
+
+@few
+@given(asked=ASKED)
+async def test_what_a_model_says_makes_no_chunks_of_its_own(port: int, asked: dict[str, Any]) -> None:
+    await model_speaks_in_chunks(port, asked)
+
+
+@pytest.mark.full
+@many
+@given(asked=ASKED)
+async def test_what_a_model_says_makes_no_chunks_of_its_own_at_length(port: int, asked: dict[str, Any]) -> None:
+    await model_speaks_in_chunks(port, asked)
 
 
 # Every field of a request, and where it comes back.
@@ -210,15 +236,7 @@ FIELDS = (
 )
 
 
-@few
-@given(
-    texts=st.fixed_dictionaries(dict.fromkeys(FIELDS, TEXTS)),
-    header=HEADERS,
-    profile=st.sampled_from(["full", "plain"]),
-)
-async def test_what_a_client_says_makes_no_events_and_no_headers(
-    port: int, texts: dict[str, str], header: str, profile: str
-) -> None:
+async def client_speaks(port: int, texts: dict[str, str], header: str, profile: str) -> None:
     """Refusals echo what was wrong: in band they are events, and else JSON; they never end the field that they are in."""
     inband = f"inband=1&profile={profile}"
     asked = {
@@ -257,6 +275,31 @@ async def test_what_a_client_says_makes_no_events_and_no_headers(
     ]
     for path in paths:
         check(await ask(port, request("GET", path, [("Accept", "*/*"), ("Referer", header)])))
+
+
+@few
+@given(
+    texts=st.fixed_dictionaries(dict.fromkeys(FIELDS, TEXTS)),
+    header=HEADERS,
+    profile=st.sampled_from(["full", "plain"]),
+)
+async def test_what_a_client_says_makes_no_events_and_no_headers(
+    port: int, texts: dict[str, str], header: str, profile: str
+) -> None:
+    await client_speaks(port, texts, header, profile)
+
+
+@pytest.mark.full
+@many
+@given(
+    texts=st.fixed_dictionaries(dict.fromkeys(FIELDS, TEXTS)),
+    header=HEADERS,
+    profile=st.sampled_from(["full", "plain"]),
+)
+async def test_what_a_client_says_makes_no_events_and_no_headers_at_length(
+    port: int, texts: dict[str, str], header: str, profile: str
+) -> None:
+    await client_speaks(port, texts, header, profile)
 
 
 MEANT = {
