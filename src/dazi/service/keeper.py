@@ -62,7 +62,7 @@ class Keeper:
 
     def doubt(self, trouble: str) -> None:
         """Hear why the store did not take something; until it does, it is in trouble."""
-        if self._task is not None:
+        if self._task is not None and not self.trouble:  # one line of the log, not one a commit
             self._note(trouble)
 
     async def close(self) -> None:
