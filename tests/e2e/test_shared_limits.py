@@ -19,7 +19,7 @@ from tests.log.redis_server import redis_server
 from tests.waiting import eventually
 
 # What the machine may add to anything here, being busy.
-PATIENCE = 30.0
+PATIENCE = 60.0
 ASK = {"messages": [{"role": "user", "content": "?"}]}
 JSON = {"accept": "application/json"}
 Nodes = Callable[..., Awaitable[list[Dazi]]]
