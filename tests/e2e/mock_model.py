@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-# The most that an abort may take until it is seen here.
-SOON = 1.0
+from tests.waiting import A_SECOND
 
 
 class MockModel:
@@ -63,7 +62,7 @@ class MockModel:
         """Let everybody who waits go on, and nobody wait any more."""
         self._released.set()
 
-    async def wait_until(self, condition: Callable[[MockModel], bool], seconds: float = SOON) -> None:
+    async def wait_until(self, condition: Callable[[MockModel], bool], seconds: float = A_SECOND) -> None:
         """Wait until this holds of the counts. Raises `AssertionError` when it does not in time."""
         try:
             async with asyncio.timeout(seconds), self._changed:

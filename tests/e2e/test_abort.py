@@ -14,7 +14,7 @@ from tests.conftest import Serve, Served
 from tests.e2e.client import Format, Held, Question, Reception, chunks, receive
 from tests.e2e.conftest import Mock
 from tests.e2e.mock_model import MockModel
-from tests.waiting import until
+from tests.waiting import A_SECOND, until
 
 from dazi.upstream.openai import OpenAIUpstream
 
@@ -221,5 +221,5 @@ async def test_a_start_and_its_abort_may_race_and_leave_nothing_open(serve: Serv
     for generation, told in zip(answers[::2], answers[1::2], strict=True):
         assert (told["generation"], told["status"]) == (generation, "aborted")
     await model.wait_until(lambda model: model.open == 0)
-    await until(lambda: served.app.gateway.running == 0, seconds=1)
+    await until(lambda: served.app.gateway.running == 0, seconds=A_SECOND)
     assert model.aborted == len(model.requests)

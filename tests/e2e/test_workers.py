@@ -16,7 +16,7 @@ from tests.e2e.client import Format, Held, Question, Reception, receive
 from tests.e2e.conftest import Mock
 from tests.e2e.mock_model import MockModel
 from tests.e2e.process import Dazi
-from tests.waiting import until
+from tests.waiting import A_SECOND, until
 
 LEASE = 2.0
 Serve = Callable[..., Awaitable[Dazi]]
@@ -107,7 +107,7 @@ async def test_an_abort_at_any_worker_reaches_the_model_within_a_second(dazi: Se
         *(served.client.post(f"/v1/generations/{generation}/abort") for generation in generations)
     )
     assert {answer.json()["status"] for answer in answers} == {"aborted"}
-    await model.wait_until(lambda model: (model.open, model.aborted) == (0, 12), seconds=1)
+    await model.wait_until(lambda model: (model.open, model.aborted) == (0, 12), seconds=A_SECOND)
 
 
 async def test_readers_at_every_worker_get_everything_as_it_comes(dazi: Serve, mock: Mock) -> None:

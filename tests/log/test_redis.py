@@ -30,7 +30,7 @@ from tests.log.contract import (
     write,
 )
 from tests.log.redis_server import RedisServer, redis_cluster, redis_sentinel, redis_server
-from tests.waiting import until
+from tests.waiting import A_SECOND, until
 
 from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unknown
 from dazi.events import Aborted, Done, Failed, Piece, Reasoning, Retract, Text
@@ -284,7 +284,7 @@ async def test_an_abort_elsewhere_is_heard_by_the_writer_within_a_second(server:
         stop = writer.observe(opened.generation, seen.append)
         await write(writer, opened, texts("a"))
         await other.end(opened.generation, Aborted())
-        await until(lambda: seen[-1].event.ends, seconds=1)
+        await until(lambda: seen[-1].event.ends, seconds=A_SECOND)
         stop()
     assert covers_all(seen, after=1, head=3)
 

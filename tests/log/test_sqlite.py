@@ -34,7 +34,7 @@ from tests.log.contract import (
     whole,
     write,
 )
-from tests.waiting import until
+from tests.waiting import A_SECOND, until
 
 from dazi.errors import Closed, ConfigError, OutOfOrder, StoreUnavailable, Unavailable, Unknown
 from dazi.events import Aborted, Done, Failed, Reasoning, Retract, Text
@@ -214,7 +214,7 @@ async def test_an_abort_there_is_heard_here_within_a_second(opened: Open) -> Non
     here.observe(one.generation, seen.append)
     await write(here, one, texts("a"))
     await there.end(one.generation, Aborted())
-    await until(lambda: seen and seen[-1].event.ends, seconds=1)
+    await until(lambda: seen and seen[-1].event.ends, seconds=A_SECOND)
     assert [record.position for record in seen] == [2, 3]
     with pytest.raises(Closed):
         await write(here, one, texts("b"), previous=2)
