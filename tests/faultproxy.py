@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ class Slicer(Toxic):
 
 
 @dataclass
-class _After(Toxic):
+class _After(Toxic, ABC):
     """Something that happens after `after` bytes."""
 
     after: int
@@ -96,8 +97,9 @@ class _After(Toxic):
         if self.after <= 0:
             await self.strike()
 
+    @abstractmethod
     async def strike(self) -> None:
-        raise NotImplementedError
+        """Let it happen."""
 
 
 class LimitData(_After):

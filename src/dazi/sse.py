@@ -120,7 +120,8 @@ class Parser:
     """Turn the bytes of an event stream, cut anywhere, into events.
 
     Attributes: `last_event_id` (what a reconnecting client sends as `Last-Event-ID`; "" if nothing), `retry` (the
-    reconnection time in milliseconds, or None), `limit` (the most bytes of an unfinished event that are kept).
+    reconnection time in milliseconds, or None), `limit` (the most bytes of an unfinished event that are kept), `is_idle` (it is
+    certainly between two events).
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -137,7 +138,7 @@ class Parser:
         self._type = ""  # the "event type buffer"
         self._id = self.last_event_id  # the "last event ID buffer": becomes the last event id when its block ends
         self._skip = _BYTE_ORDER_MARK  # dropped where the next bytes begin with it: this, or the LF of a cut CR LF
-        self._idle = False  # certainly between two blocks, nothing kept and nothing to skip: what the fast way needs
+        self.is_idle = False  # certainly between two blocks, nothing kept and nothing to skip: what the fast way needs
         self._overflowed = False  # an event passed the limit: what comes now may be its middle
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
@@ -150,7 +151,7 @@ class Parser:
         if self._overflowed:
             raise EventTooLarge(limit=self.limit)
         chunk = data if type(data) is bytes else memoryview(data).tobytes()
-        if self._idle and len(chunk) <= self.limit and (events := _simple_events(chunk, self._id, self.retry)):
+        if self.is_idle and len(chunk) <= self.limit and (events := _simple_events(chunk, self._id, self.retry)):
             return events
         if self._skip:
             chunk = self._skip_prefix(chunk)
@@ -170,7 +171,7 @@ class Parser:
 
         For the reader of a stream of tokens, who then need not feed it: no event is made, and the text is not decoded.
         """
-        simple = self._idle and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) <= self.limit
+        simple = self.is_idle and data[:6] == b"data: " and data[-2:] == b"\n\n" and len(data) <= self.limit
         return data[6:-2] if simple and data.count(b"\n") == 2 and _CR not in data else b""
 
     def _skip_prefix(self, chunk: bytes) -> bytes:
@@ -185,7 +186,7 @@ class Parser:
     def _keep(self, fragment: bytes) -> None:
         """Add to the line in progress."""
         self._line += fragment
-        self._idle = False
+        self.is_idle = False
         if self._held + len(self._line) > self.limit:
             self._overflow()
 
@@ -193,7 +194,7 @@ class Parser:
         """Take the blocks that lie whole in the chunk the fast way, if all are simple, and the rest line by line."""
         end = chunk.rfind(b"\n\n") + 2
         if end > 1 and self._held + len(self._line) + len(chunk) <= self.limit:
-            start = 0 if self._idle else chunk.find(b"\n\n") + 2
+            start = 0 if self.is_idle else chunk.find(b"\n\n") + 2
             self._feed_lines(chunk[:start], events)
             simple = _simple_events(chunk[start:end], self._id, self.retry)
             events += simple
@@ -222,7 +223,7 @@ class Parser:
                 self._take_field(line)
             else:
                 self._end_block(events)
-        self._idle = last == _LF and not lines[-1]
+        self.is_idle = last == _LF and not lines[-1]
         if rest:
             self._keep(rest)
 

@@ -138,7 +138,7 @@ def test_other_functions_are_refused_by_name(wrong: Any) -> None:
 async def test_a_function_that_returns_something_else_is_refused_when_it_is_called(sink: Recorder) -> None:
     class Lines:
         def __aiter__(self) -> AsyncIterator[str]:
-            raise NotImplementedError
+            raise AssertionError("what is refused is not read")
 
     def lines(_prompt: Prompt) -> Any:
         return Lines()

@@ -314,6 +314,25 @@ def test_the_shorter_way_is_taken_once_it_is_known() -> None:
     assert sink.pieces == ["a", "b", '"']
 
 
+def said(text: str) -> bytes:
+    return f"data: {json.dumps(delta(content=text))}\n\n".encode()
+
+
+def test_events_that_come_together_do_not_end_the_shorter_way() -> None:
+    answer = _Answer(sink := Recorder(), limit=10_000)
+    take = answer.begin("text/event-stream")
+    for data in (b":\n\n", *[said("a"), said("b") + said("c")] * 20, said("d")):
+        take(data)
+    assert (sink.said, answer._before in said("e")) == ("abc" * 20 + "d", True)
+    assert answer._before
+
+
+@pytest.mark.parametrize("half", [b"data: ", b'data: {"choices"', b"event: error\n", b": keep-alive", b"data: 1\n"])
+def test_what_follows_half_an_event_is_its_other_half(half: bytes) -> None:
+    chunks = [said("a"), said("b"), half, said("c"), said("d")]
+    assert heard(chunks) == heard([byte.to_bytes() for byte in b"".join(chunks)])
+
+
 def heard(chunks: list[bytes]) -> list[object]:
     sink = Recorder()
     answer = _Answer(sink, limit=10_000)

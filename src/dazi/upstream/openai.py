@@ -206,7 +206,7 @@ class _Answer:
         self._events = Parser(limit)
         # A whole JSON document, from a server that was asked to stream and did not.
         self._document = bytearray()
-        # What stands before and after the text in this answer's events; set only while the parser is between two events.
+        # What stands before and after the text in this answer's events, once that is known.
         self._before = b""
         self._after = b""
         self._lessons = _LESSONS
@@ -244,10 +244,12 @@ class _Answer:
         return NOTHING
 
     def _feed_events(self, data: bytes) -> Taken:
-        if self._before and data.startswith(self._before) and data.endswith(self._after) and len(data) <= self._limit:
+        before, after = self._before, self._after
+        is_alike = before and self._events.is_idle and data.startswith(before) and data.endswith(after)
+        if is_alike and len(data) <= self._limit:
             # An event like one before, but for its text: the shape of nearly every token.
             try:
-                piece = _decode_text(data[len(self._before) : -len(self._after)])
+                piece = _decode_text(data[len(before) : -len(after)])
             except (msgspec.DecodeError, UnicodeDecodeError):
                 piece = ""
             if piece:
@@ -258,7 +260,6 @@ class _Answer:
                 self._lessons -= 1
                 self._before, self._after = _around_text(data)
             return PROGRESS if self._take_chunk(chunk) else NOTHING
-        self._before = b""
         taken = NOTHING
         try:
             events = self._events.feed(data)

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -44,7 +45,7 @@ Jobs = list[Job]
 Settled = list[tuple[Job, object]]
 
 
-class _Worker:
+class _Worker(ABC):
     """A thread with a connection, and a queue."""
 
     def __init__(self, name: str, path: Path, connection: sqlite3.Connection) -> None:
@@ -65,8 +66,9 @@ class _Worker:
         self._thread.join()
         self._connection.close()
 
+    @abstractmethod
     def _work(self) -> None:
-        raise NotImplementedError
+        """Do what is in the queue, until told to stop. Runs in the thread."""
 
     def _try(self, deed: Deed[object]) -> object:
         """Do it; returns its result, or its error."""
