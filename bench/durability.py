@@ -26,6 +26,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.harness import report  # the path had to come first
+from bench.harness.rivals import free_port
 from tests.log.redis_server import redis_server
 
 YARDSTICKS = Path(__file__).parent / "yardsticks"
@@ -148,12 +149,6 @@ def listens(port: int) -> bool:
     """Whether something listens."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """Find a port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

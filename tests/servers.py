@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE
@@ -14,14 +16,23 @@ from pathlib import Path
 import pytest
 
 _START = 30.0
+# Below the ports that systems hand out by themselves, from which somebody's socket would take it before its server
+# does; Redis's cluster takes the port that is 10,000 above as well. Every worker of pytest-xdist has its own share.
+_FIRST, _SHARE, _SHARES = 10_000, 1_000, 10
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_own = range(_FIRST + _worker % _SHARES * _SHARE, _FIRST + (_worker % _SHARES + 1) * _SHARE)
+_ports = itertools.cycle(random.sample(_own, len(_own)))
 # Debian's servers are beyond a user's PATH.
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"))
 
 
 def free_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port at which nothing listens, and that no other test is given while this one starts a server."""
+    for port in itertools.islice(_ports, _SHARE):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"Of the ports {_own.start} to {_own.stop - 1} none is free.")
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from tests.conftest import Serve, listening
+from tests.servers import free_port
 
 from dazi import Finish, Prompt, create_app
 from dazi.sse import Parser
@@ -30,12 +31,6 @@ from dazi.upstream.demo import DemoUpstream
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 QUESTION = {"messages": [{"role": "user", "content": "why so 早 👋🏽"}]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -10,8 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from tests.servers import free_port
 
 # Seconds for a server to answer, and for a cluster to know all its slots.
 _PATIENCE = 20
@@ -183,10 +185,6 @@ def _is_ready(server: RedisServer, masters: int, replicas: int) -> bool:
 def _free_port() -> int:
     """Find a port whose neighbour, where a cluster's nodes talk to each other, is free as well."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port: int = one.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.1", port + _BUS)):
-                    return port
-            except (OSError, OverflowError):
-                continue
+        port = free_port()
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + _BUS)):
+            return port
