@@ -8,10 +8,11 @@ import random
 import re
 import time
 import tracemalloc
-from itertools import cycle, pairwise
+from itertools import cycle, pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -98,7 +99,7 @@ def read_cases() -> Iterator[Any]:
 
 def without_retry(outcome: Outcome) -> Outcome:
     """The vectors tell the reconnection time at the end, not at each event."""
-    return outcome._replace(events=[event._replace(retry=None) for event in outcome.events])
+    return outcome._replace(events=[msgspec.structs.replace(event, retry=None) for event in outcome.events])
 
 
 every_vector = pytest.mark.parametrize("case", list(read_cases()))
@@ -235,7 +236,32 @@ PIECES = [
     *("你".encode(), "😀".encode(), b"\xe4", b"\xbd\xa0", b"\xf0\x9f", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8"),
     *(b"x", b"+5", b"foo: ", b": ping\n\n"),
 ]
-streams = st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=60).map(b"".join)
+# What the shorter ways are for, and what only looks like it.
+LINES = [
+    *(b"data: x", b"data:xy", b"data: ", b"data:  x", b"data", b"data:", "data: 你\u2028".encode(), b"data: \xe4"),
+    *(b"id: 7", b"id:8", b"id:  9", b"id: data: x", b"id: \xe4", b"id: ", b"id:", b"id", b"id: 7\0", b"id: \0"),
+    *(
+        b"event: e",
+        b"event:e",
+        b"event:  e",
+        b"event: data: x",
+        b"event: \xe4",
+        b"event: ",
+        b"event",
+        b"event: message",
+    ),
+    *(b"retry: 5", b": ping", b"foo: x", b"iddata: x", b"ddata: x", b"\xef\xbb\xbfdata: x", b" data: x", b""),
+    *(b"data: a\rb", b"event: a\rdata: b", b"id: 7\rdata: b", b"data: a\r"),
+]
+simple = st.tuples(
+    st.sampled_from([b"", b"id: 7\n", b"id:8\n", b"event:  e\n", b"event:e\nid:  9\n", b"id: 1\nid: 2\n"]),
+    st.sampled_from([b"data: x\n\n", b"data:x\n\n", b"data: \xe4\n\n", b"data: \n\n"]),
+).map(b"".join)
+blocks = simple | st.lists(st.sampled_from(LINES), max_size=4).map(lambda lines: b"\n".join([*lines, b"", b""]))
+
+streams = st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=60).map(b"".join) | st.lists(
+    blocks, max_size=8
+).map(b"".join)
 places = st.lists(st.integers(0, 200), max_size=20)
 
 
@@ -250,6 +276,76 @@ def test_any_chunking_of_any_bytes_is_what_the_standard_says(
         assert parse([cut(stream, places)], feed) == interpret(stream)
 
 
+@pytest.mark.parametrize("worth_cutting", [1, 2048])
+def test_every_pair_of_lines_is_read_as_the_standard_says(worth_cutting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "_WORTH_CUTTING", worth_cutting)
+    for lines in product(LINES, repeat=2):
+        for end in (b"\n\n", b"\ndata: z\n\n"):
+            block = b"\n".join(lines) + end
+            for chunk in (block, block + block, b"data: y\n\n" + block):
+                chunks = [b"id: 0\ndata: a\n\n", chunk, b"data: b\n\n"]
+                assert parse([chunks]) == interpret(b"".join(chunks)), chunk
+
+
+@thorough
+@given(
+    st.lists(st.lists(blocks, min_size=1, max_size=3).map(b"".join) | st.sampled_from(PIECES), max_size=8),
+    st.sampled_from([1, 2048]),
+    st.sampled_from(WAYS),
+)
+def test_chunks_that_are_whole_blocks_give_at_once_what_the_standard_says(
+    chunks: list[bytes], worth_cutting: int, feed: Callable[[Parser, bytes], list[ServerSentEvent]]
+) -> None:
+    parser, events = Parser(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse, "_WORTH_CUTTING", worth_cutting)
+        for number, chunk in enumerate(chunks, start=1):
+            events += feed(parser, chunk)
+            expected = interpret(b"".join(chunks[:number]))
+            assert Outcome(events, parser.last_event_id, parser.retry) == expected
+
+
+@thorough
+@given(st.lists(blocks | st.sampled_from(PIECES), max_size=8), st.integers(8, 30))
+def test_what_is_only_data_is_what_a_feed_would_return(chunks: list[bytes], limit: int) -> None:
+    parser = Parser(limit)
+    try:
+        for chunk in chunks:
+            text = parser.only_data(chunk)
+            before = parser.last_event_id
+            events = parser.feed(chunk)
+            if text:
+                assert events == [ServerSentEvent("message", text.decode("utf-8", "replace"), before, parser.retry)]
+                assert chunk == b"data: " + text + b"\n\n"
+    except EventTooLarge:
+        assert not text
+        assert parser.only_data(b"data: x\n\n") == b""
+
+
+def test_one_line_of_data_between_two_events_is_only_data() -> None:
+    parser = Parser(limit=20)
+    assert parser.only_data(b"data: x\n\n") == b""  # there may be a byte order mark in front
+    parser.feed(b"id: 1\ndata: a\n\n")
+    assert parser.only_data(b"data: x\xe4\n\n") == b"x\xe4"
+    assert parser.feed(b"\n") == []
+    assert parser.only_data(b"data: x\n\n") == b"x"
+    parser.feed(b"id: 2\n")
+    assert parser.only_data(b"data: x\n\n") == b""
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        *(b"", b"data: x", b"data: x\n", b"data: x\n\n\n", b"data: x\n\ndata: y\n\n", b"data: x\ndata: y\n\n"),
+        *(b"data:xy\n\n", b"data: x\ry\n\n", b"data: x\r\n\r\n", b"data: 34567890123456\n\n", b"id: 1\ndata: x\n\n"),
+    ],
+)
+def test_nothing_else_is_only_data(chunk: bytes) -> None:
+    parser = Parser(limit=20)
+    parser.feed(b"\n\n")
+    assert parser.only_data(chunk) == b""
+
+
 @thorough
 @given(st.lists(st.tuples(streams, places), min_size=2, max_size=4))
 def test_any_chunking_of_any_bodies_is_what_the_standard_says(bodies: list[tuple[bytes, list[int]]]) -> None:
@@ -262,6 +358,7 @@ def test_any_chunking_of_any_bodies_is_what_the_standard_says(bodies: list[tuple
 def test_cr_alone_ends_an_event_at_once_and_a_lf_that_follows_is_part_of_it() -> None:
     parser = Parser()
     assert [event.data for event in parser.feed(b"data: a\r\r")] == ["a"]
+    assert not parser.is_idle
     assert parser.feed(b"\n") == []
     assert [event.data for event in parser.feed(b"data: b\n\n")] == ["b"]
 
@@ -269,6 +366,15 @@ def test_cr_alone_ends_an_event_at_once_and_a_lf_that_follows_is_part_of_it() ->
 def test_an_event_carries_the_reconnection_time_in_force() -> None:
     stream = b"data: a\n\nretry: 5\ndata: b\n\nretry: 6\n\ndata: c\n\n"
     assert [event.retry for event in parse([[stream]]).events] == [None, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "block", [b"data: a\n\n", b"event: message\ndata: a\n\n", b"data: a\r\n\r\n", b"data\ndata\n\n"]
+)
+def test_what_an_earlier_block_set_is_in_force_on_every_way(block: bytes) -> None:
+    for count in (1, 2, 1000):
+        events = parse([[b"id: 1\nretry: 5\n\n", block * count]]).events
+        assert [(event.id, event.retry) for event in events] == [("1", 5)] * count
 
 
 def test_the_reconnection_time_counts_from_its_line_on_and_the_id_from_the_end_of_its_block() -> None:
@@ -394,9 +500,32 @@ def test_the_fast_ways_keep_to_the_limit(first: bytes, worth_cutting: int, monke
     parser = Parser(limit=10)
     parser.feed(first)
     assert feed_all(parser, [b"\n\ndata: 7890\n\ndata: 78901\n\n"]) == ([ServerSentEvent(data="7890")], True)
-    parser.next_body()
-    parser.feed(b"data: a\n\n")
-    assert feed_all(parser, [b"data: 78901\n\n"]) == ([], True)
+    for chunk in (b"data: 78901\n\n", b"data:678901\n\n", b"id: 1\ndata: 78901\n\n", b"data: 78901\n\ndata: a\n\n"):
+        parser.next_body()
+        parser.feed(b"data: a\n\n")
+        assert parser.only_data(chunk) == b""
+        assert feed_all(parser, [chunk]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "chunks", [[b"data: 23456789012345\n", b"data: 78901"], [b"data: 23456789012345", b"6789012345"]]
+)
+def test_the_fast_ways_count_what_was_kept_before(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "_WORTH_CUTTING", 1)
+    first, second = chunks
+    stream = [first, second + b"\n\ndata: a\n\n"]
+    assert feed_all(Parser(limit=29), stream) == ([], True)
+    assert len(feed_all(Parser(limit=31), stream)[0]) == 2
+
+
+@pytest.mark.parametrize("chunk", [b"", b"data: b\n\n", b"id: 1\ndata: b\n\n", b"data: b\n\ndata: c\n\n"])
+def test_no_fast_way_leads_past_the_error(chunk: bytes) -> None:
+    parser = Parser(limit=20)
+    assert len(parser.feed(b"data: a\n\ndata: 789012345678901\n\n")) == 1
+    assert not parser.is_idle
+    assert parser.only_data(chunk) == b""
+    with pytest.raises(EventTooLarge):
+        parser.feed(chunk)
 
 
 def test_events_completed_before_the_limit_is_passed_are_delivered_first() -> None:
@@ -468,6 +597,13 @@ SHAPES: dict[str, Callable[[int], list[bytes]]] = {
     "tiny events in one chunk with CR LF": lambda n: [b"data: x\r\n\r\n" * (n // 4)],
     "tiny events in one chunk after another": lambda n: [b"data: ", b"data: x\n\n" * (n // 4)],
     "tiny events with ids in one chunk": lambda n: [b"id: 1\ndata: x\n\n" * (n // 4)],
+    "tiny events with ids in one chunk after another": lambda n: [b"\n\n", b"id: 1\ndata: x\n\n" * (n // 4)],
+    "tiny events in one chunk and at last one that is not simple": lambda n: [
+        b"\n\n",
+        b"event: x\ndata: x\n\n" * (n // 4) + b"data\n\n",
+    ],
+    "what looks like many events in one chunk": lambda n: [b"\n\n", b"event: data: " * (n // 4) + b"\n\n"],
+    "ids without an end in one chunk": lambda n: [b"\n\n", b"id: x\n" * (n // 4) + b"\n"],
     "data lines of one event in one chunk": lambda n: [b"data: x\n" * (n // 2) + b"\n"],
     "data lines of one event in pieces of 7": lambda n: pieces_of(b"data: x\n" * (n // 8) + b"\n", 7),
     "bare data lines byte by byte": lambda n: pieces_of(b"data\n" * (n // 5) + b"\n", 1),
