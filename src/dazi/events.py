@@ -27,34 +27,32 @@ def crc32(text: str) -> int:
 
 
 class Joiner:
-    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces."""
+    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces.
 
-    __slots__ = ("_held",)
+    Attributes: `held` (the first half of a character whose other half is to come, or "").
+    """
+
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
         # A high surrogate that ended a piece, until its other half comes with the next one.
-        self._held = ""
+        self.held = ""
 
     def join(self, piece: str) -> str:
         """Take the next piece; returns what is whole with it."""
-        if piece.isascii() and not self._held:
+        if piece.isascii() and not self.held:
             return piece
-        return self._repair(self._held + piece)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the other half of a character is to come."""
-        return bool(self._held)
+        return self._repair(self.held + piece)
 
     def flush(self) -> str:
         """Return what is left when nothing more comes: a half alone is U+FFFD."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return "\ufffd" if held else ""
 
     def _repair(self, piece: str) -> str:
         first, last = _HIGH_SURROGATES
-        self._held = piece[-1] if first <= piece[-1] <= last else ""
-        if self._held:
+        self.held = piece[-1] if first <= piece[-1] <= last else ""
+        if self.held:
             piece = piece[:-1]
         try:
             piece.encode()

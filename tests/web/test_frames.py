@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.log.contract import PIECES, SAMPLES
 
@@ -113,6 +113,16 @@ def test_a_record_is_framed_as_its_event_is(
         expected = framer.frame(event, Cursor(epoch, position))
         assert framer.record(record) == expected
         assert framer.record(record) == expected
+
+
+@given(text=st.text() | st.text(st.characters(max_codepoint=127)))
+@example(text="".join(map(chr, range(128))))
+@example(text="\ud83d")
+def test_an_event_is_written_as_the_standard_library_writes_json(text: str) -> None:
+    """The quick way for what is all ASCII writes the very bytes of the general way."""
+    event = Problem("c", text, "r", 400, retryable=False)
+    expected = json.dumps(msgspec.to_builtins(event), separators=(",", ":"))
+    assert Framer("ascii", "full").frame(event) == f"data: {expected}\n\n".encode()
 
 
 def test_a_record_is_encoded_once_for_all_its_readers() -> None:

@@ -376,7 +376,8 @@ async def test_a_chunk_is_written_as_uvicorns_own_send_writes_it(served: Served,
     theirs: list[bytes] = []
     for body in bodies:
         cycle.transport = Recorder(transport, ours)  # type: ignore[assignment]  # as above
-        reader._write_chunk(body)
+        reader._frames = [body]
+        reader.flush()
         cycle.transport = Recorder(transport, theirs)  # type: ignore[assignment]  # as above
         await cycle.send({"type": "http.response.body", "body": body, "more_body": True})
     assert ours == theirs
@@ -714,7 +715,7 @@ async def test_a_call_sent_behind_a_stream_is_answered_after_it(served: Served, 
 async def test_the_stream_goes_to_whoever_asks_until_its_log_is_gone(serve: Serve, puppet: Puppet) -> None:
     served = await serve({"m": puppet})
     generation = await finished(served, puppet, "a")
-    served.app.gateway._log._ttl = 0  # type: ignore[attr-defined]  # as if a day had passed
+    served.app.gateway._log._forget_oldest()  # type: ignore[attr-defined]  # as if a day had passed
     line: Line = await call(served.port, "GET", f"/v1/generations/{generation}/events")
     assert line.status == 404
     await line.close()

@@ -9,6 +9,7 @@ a new log is refused.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from array import array
 from bisect import bisect_right
@@ -150,13 +151,21 @@ class _Generation:
         self.observers: tuple[Observer, ...] = ()
 
     def store(self, event: Event) -> Record:
-        self.position += 1
+        """Store an event and show it."""
+        previous, self.position = self.position, self.position + 1
         last = self.spans[-1]
-        if last.kind is type(event):
+        if last.kind is event.__class__:
             last.add(event)
         else:
             self._open_span(event)
-        return Record(_EPOCH, self.position - 1, self.position, event)
+        record = Record(_EPOCH, previous, self.position, event)
+        for observer in self.observers:
+            try:
+                observer(record)
+            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
+                context = {"message": "An observer of a log failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+        return record
 
     def _open_span(self, event: Event) -> None:
         if isinstance(event, Retract):
@@ -177,14 +186,6 @@ class _Generation:
         text = self.text()
         n = next((_n_of(span) for span in reversed(self.spans) if _tells_text(span)), 0)
         return msgspec.structs.replace(end, n=n, crc32=crc32(text), ai_generated=True)
-
-    def show(self, record: Record) -> None:
-        for observer in self.observers:
-            try:
-                observer(record)
-            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
-                context = {"message": "An observer of a log failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _tells_text(span: _Run | _Single) -> bool:
@@ -225,6 +226,8 @@ class MemoryLog:
         self._keys: dict[tuple[str, str], str] = {}
         # Ended logs, oldest end first: the order in which they are forgotten.
         self._ended: OrderedDict[str, None] = OrderedDict()
+        # When the first of them is to be forgotten, by the clock.
+        self._next_expiry = math.inf
 
     async def create(self, draft: Draft) -> Opened:
         """Store `started` at position 1, or find the log that (owner, key) already stands for."""
@@ -265,7 +268,7 @@ class MemoryLog:
         size = _weight_of(piece)
         log.size += size
         self._bytes += size
-        log.show(log.store(piece))
+        log.store(piece)
 
     async def end(self, generation: str, end: End, *, after: Cursor | None = None) -> Record:
         """Store the terminal event, stamped with `n` and `crc32`. Raises `Closed`, `OutOfOrder`, `Unknown`."""
@@ -274,9 +277,8 @@ class MemoryLog:
         self._check(generation, position, epoch)
         log.end, log.ended_at = log.stamp(end), self._clock()
         self._ended[generation] = None
-        record = log.store(log.end)
-        log.show(record)
-        return record
+        self._next_expiry = min(self._next_expiry, log.ended_at + self._ttl)
+        return log.store(log.end)
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
@@ -320,6 +322,7 @@ class MemoryLog:
                 await self.end(generation, Aborted())
             del self._ended[generation]
             self._forget(generation)
+        self._await_expiry()
         return len(theirs)
 
     def _find(self, generation: str) -> _Generation:
@@ -337,8 +340,9 @@ class MemoryLog:
         return log
 
     def _forget_expired(self) -> None:
-        horizon = self._clock() - self._ttl
-        while self._ended and self._logs[next(iter(self._ended))].ended_at <= horizon:
+        # Asked for by every read: what is expired is looked for where something can be.
+        now = self._clock()
+        while now >= self._next_expiry:
             self._forget_oldest()
 
     def _make_room(self) -> None:
@@ -355,6 +359,12 @@ class MemoryLog:
     def _forget_oldest(self) -> None:
         generation, _ = self._ended.popitem(last=False)
         self._forget(generation)
+        self._await_expiry()
+
+    def _await_expiry(self) -> None:
+        """See when the oldest is due, after one has gone."""
+        oldest = next(iter(self._ended), None)
+        self._next_expiry = math.inf if oldest is None else self._logs[oldest].ended_at + self._ttl
 
     def _forget(self, generation: str) -> None:
         log = self._logs.pop(generation)

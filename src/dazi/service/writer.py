@@ -33,6 +33,22 @@ class Writer:
         share: how many characters of text, reasoning and tool arguments together it may say.
     """
 
+    __slots__ = (
+        "_append",
+        "_arguments",
+        "_epoch",
+        "_generation",
+        "_granted",
+        "_n",
+        "_places",
+        "_position",
+        "_reasoning",
+        "_reasoning_n",
+        "_room",
+        "_share",
+        "_text",
+    )
+
     def __init__(self, log: AppendsNow, generation: str, epoch: int, *, share: Share) -> None:
         self._append = log.append_nowait
         self._generation = generation
@@ -73,9 +89,17 @@ class Writer:
 
     def text(self, piece: str) -> None:
         """Append a piece of the answer."""
-        if piece and (whole := self._text.join(piece)):
-            self._n += utf16_length(whole)
-            self._store(Text(whole, self._n), len(whole))
+        try:
+            # Nearly every piece is whole by itself, and to measure it tells so.
+            length = utf16_length(piece)
+        except UnicodeEncodeError:
+            length = -1
+        if length < 0 or self._text.held:
+            piece = self._text.join(piece)
+            length = utf16_length(piece)
+        if piece:
+            self._n += length
+            self._store(Text(piece, self._n), len(piece))
 
     def reasoning(self, piece: str) -> None:
         """Append a piece of the reasoning."""
@@ -121,7 +145,7 @@ class Writer:
     def _whole_arguments(self, index: int, piece: str) -> str:
         joiner = self._arguments.pop(index, None) or Joiner()
         whole = joiner.join(piece)
-        if joiner.holds:
+        if joiner.held:
             self._room -= _HALF
             self._check_room()
             self._arguments[index] = joiner

@@ -200,6 +200,19 @@ _LESSONS = 8
 class _Answer:
     """Reads one response into a sink."""
 
+    __slots__ = (
+        "_after",
+        "_before",
+        "_document",
+        "_events",
+        "_is_done",
+        "_lessons",
+        "_limit",
+        "_reason",
+        "_sink",
+        "_usage",
+    )
+
     def __init__(self, sink: Sink, limit: int) -> None:
         self._sink = sink
         self._limit = limit

@@ -146,13 +146,16 @@ class Response:
 
     def feed(self, data: bytes) -> Taken:
         """Take what arrived; raises what is wrong with it, or what the reader raised."""
-        if self._is_between_chunks and (body := _only_chunk(data)) and self._take is not None:
-            # The shape of nearly every token. The parser misses one chunk between two that it sees, and so nothing.
-            self._overhead = 0
-            taken = self._take(body)
-            if taken is ALL:
-                self._take = _ignore
-            return taken
+        if self._is_between_chunks and self._take is not None:
+            # Bytes that are one whole chunk without extensions, and nothing else: the shape of nearly every token. The parser
+            # misses one chunk between two that it sees, and so nothing.
+            end = data.find(b"\r\n", 1, _LONGEST_SIZE + 2)
+            if end > 0 and _size_of(data[:end]) == len(data) - end - 4 > 0 and data.endswith(b"\r\n"):
+                self._overhead = 0
+                taken = self._take(data[end + 2 : -2])
+                if taken is ALL:
+                    self._take = _ignore
+                return taken
         self.has_begun = True
         problem = self._parse(data)
         if self._take is None and self._status:
@@ -287,14 +290,6 @@ class Response:
 def _seconds(retry_after: bytes) -> float | None:
     """Read a `Retry-After` in seconds; one that is a date is not read, as its clock may not be ours."""
     return float(retry_after) if _SHORT_NUMBER.fullmatch(retry_after) else None
-
-
-def _only_chunk(data: bytes) -> bytes:
-    """Return the body of bytes that are one whole chunk without extensions and nothing else; else nothing."""
-    end = data.find(b"\r\n", 1, _LONGEST_SIZE + 2)
-    if end > 0 and _size_of(data[:end]) == len(data) - end - 4 and data[-2:] == b"\r\n":
-        return data[end + 2 : -2]
-    return b""
 
 
 @lru_cache(maxsize=1024)

@@ -52,6 +52,7 @@ class CoalescingReader(Reader):
     def flush(self) -> None:
         """Write what was taken, as one frame where it can be."""
         self._is_due = False
+        self._settle()
         super().flush()
 
     def _hold(self, record: Record) -> None:
@@ -61,9 +62,9 @@ class CoalescingReader(Reader):
         self._last = record
         self._epoch, self._position = record.epoch, record.position
 
-    def _taken(self) -> list[bytes]:
+    async def _catch_up(self) -> None:
         self._settle()
-        return super()._taken()
+        await super()._catch_up()
 
     def _settle(self) -> None:
         """Make one frame of the text that waits."""

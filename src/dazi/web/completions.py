@@ -12,7 +12,7 @@ from dazi.web.calls import Call, Reply, json_reply, names
 from dazi.web.course import Course
 from dazi.web.openai import Chunks, completion, error_body, request_error_body, status_of_failure
 from dazi.web.options import read_key
-from dazi.web.requests import ChatRequest, decode, read_body, read_start
+from dazi.web.requests import ChatRequest, read_body, read_start
 from dazi.web.stream import disconnection
 
 # Seconds for which a stream's status is held back, so that a model that refuses at once is a 429 or a 5xx, as clients of
@@ -42,11 +42,11 @@ class Completions:
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
         start = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
-        request = decode(body, ChatRequest)
-        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=start.fingerprint)
-        if not request.stream:
+        fingerprint = start.fingerprint if key else ""
+        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=fingerprint)
+        if not start.request.stream:
             return await self._whole(call, opened.generation)
-        return await self._stream(call, opened.generation, with_usage=_wants_usage(request))
+        return await self._stream(call, opened.generation, with_usage=_wants_usage(start.request))
 
     async def models(self, _call: Call) -> Reply:
         """List the models."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Literal
@@ -39,6 +40,7 @@ Wire = Event | Snapshot | Reconnect | Problem
 
 
 # Made once: `json.dumps` makes one a call.
+_json = msgspec.json.Encoder().encode
 _ascii = json.JSONEncoder(separators=(",", ":")).encode
 _any = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -91,20 +93,36 @@ class Framer:
 
     def record(self, record: Record) -> bytes:
         """Frame a record of a log."""
-        if record is not self._record:
-            self._frame = self._encode(record)
-            self._record = record
-        return self._frame
+        if record is self._record:
+            return self._frame
+        event = record.event
+        if self._quote is not None and event.__class__ is Text:
+            # The path of nearly every token: the same bytes as `frame` writes, several times as fast.
+            text = self._quote(event.text)
+            frame = f'id: {record.epoch}-{record.position}\ndata: {{"type":"text","text":{text},"n":{event.n}}}\n\n'.encode()
+        else:
+            frame = self.frame(event, Cursor(record.epoch, record.position))
+        self._record, self._frame = record, frame
+        return frame
 
     def frame(self, event: Wire, cursor: Cursor | None = None) -> bytes:
         """Frame any event; `cursor` becomes its id."""
         identity = None if cursor is None else f"{cursor.epoch}-{cursor.position}"
-        fields: dict[str, object] = msgspec.to_builtins(event)
         if self._plain:
+            fields: dict[str, object] = msgspec.to_builtins(event)
             fields = fields if identity is None else {"id": identity, **fields}
             return self._filled(f"data: {self._write(fields)}\n\n".encode())
         head = "" if identity is None else f"id: {identity}\n"
-        return self._filled(f"{head}data: {self._write(fields)}\n\n".encode())
+        return self._filled(f"{head}data: {self._write_event(event)}\n\n".encode())
+
+    def _write_event(self, event: Wire) -> str:
+        if self._quote is not None:
+            # Where all is ASCII, the same in a tenth of the time; DEL is the one character that it leaves as it is.
+            with suppress(UnicodeEncodeError):
+                text = _json(event)
+                if text.isascii() and b"\x7f" not in text:
+                    return text.decode()
+        return self._write(msgspec.to_builtins(event))
 
     def _filled(self, frame: bytes) -> bytes:
         if not self._padding:
@@ -113,16 +131,6 @@ class Framer:
         bare = frame[: -len(before + b"\n\n")]
         missing = -(len(bare) + len(begin) + len(end) + 2) % self._padding
         return b"%b%b%b%b\n\n" % (bare, begin, b"." * missing, end)
-
-    def _encode(self, record: Record) -> bytes:
-        event = record.event
-        if self._quote is not None and event.__class__ is Text:
-            # The path of nearly every token: the same bytes as `frame` writes, several times as fast.
-            text = self._quote(event.text)
-            return (
-                f'id: {record.epoch}-{record.position}\ndata: {{"type":"text","text":{text},"n":{event.n}}}\n\n'
-            ).encode()
-        return self.frame(event, Cursor(record.epoch, record.position))
 
 
 @cache

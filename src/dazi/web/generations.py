@@ -42,14 +42,16 @@ class Generations:
         options = read_options(call.query, call.headers, known=START_OPTIONS, coalesce=self._coalesce)
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
-        request = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
-        opened = await self._gateway.start(call.owner, request.prompt, key=key, fingerprint=request.fingerprint)
+        start = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
+        fingerprint = start.fingerprint if key else ""
+        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=fingerprint)
         if wants_json(call.headers):
             return await self._accepted(call, opened.generation)
+        if not opened.created:
+            return await self._attach(call, opened.generation, options)
         # A position is of the generation that the key stood for; a fresh one is told from its start.
-        if opened.created and options.after != START:
-            options = replace(options, after=START)
-        return await self._attach(call, opened.generation, options)
+        self._metrics.attached("started")
+        return _course(call, opened.generation, options if options.after == START else replace(options, after=START))
 
     async def events(self, call: Call) -> Reply | Course:
         """Attach to a generation, or poll it."""

@@ -75,10 +75,15 @@ _OWN_FIELDS = frozenset({"messages", "model", "n", "stream", "stream_options"})
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start as the gateway takes it: what to answer, and the request's fingerprint for idempotency."""
+    """A start: as it was asked for, and what to answer as the gateway takes it."""
 
+    request: ChatRequest
     prompt: Prompt
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this request from others, for idempotency."""
+        return hashlib.sha256(msgspec.json.encode(self.request, order="deterministic")).hexdigest()
 
 
 def read_start(body: bytes, *, default_model: str, asker: Asker = NOBODY) -> Start:
@@ -88,8 +93,7 @@ def read_start(body: bytes, *, default_model: str, asker: Asker = NOBODY) -> Sta
         _check_message(message, index)
     fields: Mapping[str, Any] = msgspec.to_builtins(request)
     options = {name: value for name, value in fields.items() if name not in _OWN_FIELDS and value is not None}
-    prompt = Prompt(request.model or default_model, request.messages, options, asker=asker)
-    return Start(prompt, hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest())
+    return Start(request, Prompt(request.model or default_model, request.messages, options, asker=asker))
 
 
 def decode(body: bytes, shape: type[_T]) -> _T:

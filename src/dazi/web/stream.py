@@ -159,23 +159,23 @@ class Reader:
 
     def flush(self) -> None:
         """Write what was taken, or leave it to the pump if that would have to wait."""
-        frames = self._taken()
+        frames = self._frames
         body = frames[0] if len(frames) == 1 else b"".join(frames)
         if len(body) > _SLICE or not self._can_write():
-            self._frames = frames
             self._wake()
             return
+        frames.clear()
         if self._has_end or self._leaving:
             self._write(b"".join((body, *self._farewell())), ends=True)
         elif body and self._is_chunked:
-            self._write_chunk(body)
+            # What uvicorn's `send` comes to for a body that is not the last: a test compares the two.
+            self._quiet = 0
+            try:
+                self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[union-attr]  # there is one
+            except Exception as error:  # noqa: BLE001  # as below
+                self._fail(error)
         elif body:
             self._write(body)
-
-    def _taken(self) -> list[bytes]:
-        """Give up what was taken and not written."""
-        taken, self._frames = self._frames, []
-        return taken
 
     def tick(self) -> None:
         """Feel that a second has passed."""
@@ -209,14 +209,6 @@ class Reader:
     def _farewell(self) -> tuple[bytes, ...]:
         return (self._framer.frame(Reconnect()),) if self._leaving and not self._has_end else ()
 
-    def _write_chunk(self, body: bytes) -> None:
-        """Write what uvicorn's `send` comes to for a body that is not the last: a test compares the two."""
-        self._quiet = 0
-        try:
-            self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[union-attr]  # there is one
-        except Exception as error:  # noqa: BLE001  # as below
-            self._fail(error)
-
     def _write(self, body: bytes, *, ends: bool = False) -> None:
         self._quiet = 0
         sending = self._send({"type": "http.response.body", "body": body, "more_body": not ends})
@@ -249,7 +241,7 @@ class Reader:
         try:
             while self._behind and not self._is_over:
                 self._behind = False
-                taken = self._taken()
+                taken, self._frames = self._frames, []
                 missed = () if self._leaving else await self._read()
                 frames = chain(taken, missed, self._farewell())
                 await self._push(frames, ends=self._has_end or self._leaving)
