@@ -327,6 +327,15 @@ def test_events_that_come_together_do_not_end_the_shorter_way() -> None:
     assert answer._before
 
 
+def test_an_event_that_teaches_nothing_does_not_end_the_shorter_way() -> None:
+    answer = _Answer(sink := Recorder(), limit=10_000)
+    take = answer.begin("text/event-stream")
+    for data in (b":\n\n", said("a"), said("b").replace(b'"content"', rb'"\u0063ontent"')):
+        take(data)
+    assert (sink.said, answer._before in said("c")) == ("ab", True)
+    assert answer._before
+
+
 @pytest.mark.parametrize("half", [b"data: ", b'data: {"choices"', b"event: error\n", b": keep-alive", b"data: 1\n"])
 def test_what_follows_half_an_event_is_its_other_half(half: bytes) -> None:
     chunks = [said("a"), said("b"), half, said("c"), said("d")]

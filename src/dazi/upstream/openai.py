@@ -271,7 +271,7 @@ class _Answer:
         if (text := self._events.only_data(data)) and (chunk := _decode_quickly(text)) is not None:
             if self._lessons and _only_text(chunk):
                 self._lessons -= 1
-                self._before, self._after = _around_text(data)
+                self._before, self._after = _around_text(data) or (self._before, self._after)
             return PROGRESS if self._take_chunk(chunk) else NOTHING
         taken = NOTHING
         try:
@@ -353,17 +353,17 @@ def _only_text(chunk: _Chunk) -> str | None:
     return None if message.reasoning_content or message.reasoning or message.tool_calls else message.content
 
 
-def _around_text(event: bytes) -> tuple[bytes, bytes]:
-    """Return what stands before and after the text of an event that is a line of data with one chunk, which is all text; else nothing.
+def _around_text(event: bytes) -> tuple[bytes, bytes] | None:
+    """Return what stands before and after the text of an event that is a line of data with one chunk, which is all text; else None.
 
     Any string in the place of a string leaves JSON what it is. That it is the text's place shows when an empty one is put there.
     """
     found = _CONTENT.search(event)
     if found is None:
-        return b"", b""
+        return None
     before, after = event[: found.start(1)], event[found.end(1) :]
     empty = _decode_quickly((before + b'""' + after)[len(b"data: ") : -len(b"\n\n")])
-    return (before, after) if empty is not None and _only_text(empty) == "" else (b"", b"")
+    return (before, after) if empty is not None and _only_text(empty) == "" else None
 
 
 def _leniently(data: str, problem: Exception) -> _Chunk:
