@@ -41,11 +41,15 @@ class Absent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A program to start: its command, given its port, the upstream's and a folder of its own; and what it needs set."""
+    """A program to start: its command, given its port, the upstream's and a folder of its own; and what it needs set.
+
+    `children`: processes that it starts, which may be there only after it listens.
+    """
 
     command: Callable[[int, int, Path], tuple[str, ...]]
     environment: Callable[[int], Mapping[str, str]] = lambda _upstream: {}
     patience: float = 30
+    children: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ def on_workers(log: str, count: int) -> Way:
     """Name Dazi with so many workers on SQLite or Redis, a server that is there from then on."""
     url = {"SQLite": "sqlite:///{folder}/dazi.db", "Redis": "{redis}"}[log]
     name = f"{log.lower()}{count}"
-    SERVERS[name] = Server(_dazi("--log", url, "--workers", str(count)))
+    SERVERS[name] = Server(_dazi("--log", url, "--workers", str(count)), children=count if count > 1 else 0)
     return Way(f"Dazi, {log}, {count} worker{'s' if count > 1 else ''}", name, _START, merges=True)
 
 
@@ -176,6 +180,11 @@ def running(server: Server, upstream: int, folder: Path, **named: str) -> Iterat
     port = free_port()
     command = tuple(part.format(folder=folder, **named) for part in server.command(port, upstream, folder))
     with program(command, port, environment=server.environment(upstream), patience=server.patience) as process:
+        until = time.monotonic() + server.patience
+        while len(psutil.Process(process.pid).children()) < server.children:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{process.args!r} has not started its {server.children} processes.")
+            time.sleep(0.05)
         yield Running(port, process)
 
 
