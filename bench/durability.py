@@ -26,8 +26,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.harness import report  # the path had to come first
-from bench.harness.rivals import free_port
 from tests.log.redis_server import redis_server
+from tests.servers import free_port
 
 YARDSTICKS = Path(__file__).parent / "yardsticks"
 DAZI = str(Path(sys.executable).with_name("dazi"))

@@ -33,10 +33,10 @@ from bench.harness.rivals import (
     Absent,
     Running,
     Way,
-    free_port,
     program,
     running,
 )
+from tests.servers import free_port
 
 Figures = dict[str, float]
 # Seconds that a cell may take beyond what its pace needs until its streams are cut off.

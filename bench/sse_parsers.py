@@ -89,7 +89,8 @@ def load_launchdarkly() -> Count:
     """Load the reader of launchdarkly-eventsource."""
     reader = importlib.import_module("ld_eventsource.reader")
     lines, events = reader._BufferedLineReader.lines_from, reader._SSEReader  # noqa: SLF001 - its only parts without I/O
-    return lambda chunks: _count_all(events(lines(chunks)).events_and_comments())
+    event = importlib.import_module("ld_eventsource.actions").Event
+    return lambda chunks: sum(one.__class__ is event for one in events(lines(chunks)).events_and_comments())
 
 
 class Chunks(list[bytes]):
@@ -158,8 +159,12 @@ def make_shapes() -> list[Shape]:
         for name, events in (("openai", openai), ("tiny", tiny), ("anthropic", anthropic), ("dazi", dazi))
         for cut, chunks in (("1 event", events), ("16 KiB", _pieces(b"".join(events), 16_384)))
     ]
+    two_lines = [event.replace(b"data: ", b"data: {\ndata: ", 1) for event in openai]
+    pinged = [chunk for event in openai for chunk in (b": ping\n\n", event)]
     return [
         *shapes,
+        Shape("openai in two data lines, 1 event", two_lines, len(two_lines)),
+        Shape("openai and pings in turn, 1 each", pinged, len(openai)),
         Shape("growing, 1400 B", _pieces(growing, 1400), 100, "MB/s"),
         Shape("growing, 16 KiB", _pieces(growing, 16_384), 100, "MB/s"),
         Shape("256 KiB byte by byte", _pieces(encode("x" * 2**18), 1), 1, "s"),

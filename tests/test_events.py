@@ -13,6 +13,7 @@ from dazi.events import (
     Done,
     Event,
     Failed,
+    Joiner,
     Queued,
     Reasoning,
     Reconnect,
@@ -28,6 +29,17 @@ from dazi.events import (
 )
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+HALVES = st.text(st.sampled_from("a好👋\ud83d\udc4b\ud800"))
+
+
+@given(st.lists(HALVES))
+def test_to_measure_is_to_join_and_to_tell_the_length(pieces: list[str]) -> None:
+    joining, measuring = Joiner(), Joiner()
+    for piece in pieces:
+        whole = joining.join(piece)
+        assert measuring.measure(piece) == (whole, utf16_length(whole))
+        assert measuring.holds == joining.holds
+    assert measuring.flush() == joining.flush()
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,18 @@ A peer that cannot be started here is named with the reason; nothing is left out
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.servers import free_port
 
 HERE = Path(__file__).parent.parent
 YARDSTICKS = HERE / "yardsticks"
@@ -163,15 +163,6 @@ def on_workers(log: str, count: int) -> Way:
 
 
 WORKERS = tuple(on_workers(log, count) for log in ("SQLite", "Redis") for count in (1, 2))
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on now, below those that the streams' own ends are given."""
-    for port in random.sample(range(20_000, 30_000), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("Of a hundred ports none is free.")
 
 
 @contextmanager

@@ -27,32 +27,44 @@ def crc32(text: str) -> int:
 
 
 class Joiner:
-    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces.
+    """Makes valid Unicode of the pieces of one string, whose surrogate pairs may be split over two pieces."""
 
-    Attributes: `held` (the first half of a character whose other half is to come, or "").
-    """
-
-    __slots__ = ("held",)
+    __slots__ = ("_held",)
 
     def __init__(self) -> None:
         # A high surrogate that ended a piece, until its other half comes with the next one.
-        self.held = ""
+        self._held = ""
 
     def join(self, piece: str) -> str:
         """Take the next piece; returns what is whole with it."""
-        if piece.isascii() and not self.held:
+        if piece.isascii() and not self._held:
             return piece
-        return self._repair(self.held + piece)
+        return self._repair(self._held + piece)
+
+    def measure(self, piece: str) -> tuple[str, int]:
+        """As `join`; returns also how long that is, in UTF-16 units."""
+        whole = self.join(piece) if self._held else piece
+        try:
+            # Nearly every piece is whole by itself, and to measure it tells so.
+            return whole, utf16_length(whole)
+        except UnicodeEncodeError:
+            whole = self.join(piece)
+            return whole, utf16_length(whole)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the other half of a character is to come."""
+        return bool(self._held)
 
     def flush(self) -> str:
         """Return what is left when nothing more comes: a half alone is U+FFFD."""
-        held, self.held = self.held, ""
+        held, self._held = self._held, ""
         return "\ufffd" if held else ""
 
     def _repair(self, piece: str) -> str:
         first, last = _HIGH_SURROGATES
-        self.held = piece[-1] if first <= piece[-1] <= last else ""
-        if self.held:
+        self._held = piece[-1] if first <= piece[-1] <= last else ""
+        if self._held:
             piece = piece[:-1]
         try:
             piece.encode()

@@ -18,6 +18,7 @@ from dazi.events import (
     Event,
     Failed,
     Problem,
+    Reasoning,
     Reconnect,
     Snapshot,
     Started,
@@ -27,6 +28,7 @@ from dazi.events import (
 from dazi.log import Cursor, Record
 from dazi.sse import Parser, ServerSentEvent
 from dazi.web.frames import PADDINGS, Encoding, Framer, Profile, Wire, framer_of, write_json
+from dazi.web.openai import Chunks
 
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -108,11 +110,20 @@ def test_a_record_is_framed_as_its_event_is(
     """The quick way for texts writes the very bytes of the general way."""
     framer = Framer(encoding, profile)
     for position, piece in enumerate(pieces, start=2):
-        event = msgspec.structs.replace(piece, n=position) if isinstance(piece, Text) else piece
+        event = msgspec.structs.replace(piece, n=position) if isinstance(piece, Text | Reasoning) else piece
         record = Record(epoch, position - 1, position, event)
         expected = framer.frame(event, Cursor(epoch, position))
         assert framer.record(record) == expected
         assert framer.record(record) == expected
+
+
+@given(pieces=st.lists(PIECES, max_size=6))
+def test_a_record_is_a_chunk_of_openais_as_its_event_is(pieces: list[Event]) -> None:
+    """There, too, the quick way for texts writes the very bytes of the general way."""
+    quick, general = Chunks(Started("g", "m", 0)), Chunks(Started("g", "m", 0))
+    for position, event in enumerate(pieces, start=2):
+        expected = general.frame(event, Cursor(1, position))
+        assert quick.record(Record(1, position - 1, position, event)) == expected
 
 
 @given(text=st.text() | st.text(st.characters(max_codepoint=127)))

@@ -18,7 +18,8 @@ Laws, which every backend's contract suite checks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -96,6 +97,16 @@ class Append(Struct, frozen=True, gc=False):
 
 
 Observer = Callable[[Record], None]
+
+
+def show(record: Record, observers: Iterable[Observer]) -> None:
+    """Show a record to each. One's fault reaches neither the writer nor the others: the loop's exception handler is told."""
+    for observer in observers:
+        try:
+            observer(record)
+        except Exception as error:  # noqa: BLE001  # as above
+            context = {"message": "An observer of a log failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 class Log(Protocol):

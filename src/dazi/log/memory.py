@@ -8,7 +8,6 @@ a new log is refused.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from array import array
@@ -21,7 +20,7 @@ import msgspec
 
 from dazi.errors import Closed, OutOfOrder, Unavailable, Unknown
 from dazi.events import Aborted, End, Event, Piece, Reasoning, Retract, Text, ToolCall, crc32, status_of, utf16_length
-from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary
+from dazi.log import START, Cursor, Draft, Observer, Opened, Page, Record, Summary, show
 
 # Bytes that all logs of a process may take together.
 MEMORY = 512 * 1024 * 1024
@@ -159,12 +158,7 @@ class _Generation:
         else:
             self._open_span(event)
         record = Record(_EPOCH, previous, self.position, event)
-        for observer in self.observers:
-            try:
-                observer(record)
-            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
-                context = {"message": "An observer of a log failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+        show(record, self.observers)
         return record
 
     def _open_span(self, event: Event) -> None:

@@ -89,22 +89,16 @@ class Writer:
 
     def text(self, piece: str) -> None:
         """Append a piece of the answer."""
-        try:
-            # Nearly every piece is whole by itself, and to measure it tells so.
-            length = utf16_length(piece)
-        except UnicodeEncodeError:
-            length = -1
-        if length < 0 or self._text.held:
-            piece = self._text.join(piece)
-            length = utf16_length(piece)
-        if piece:
+        whole, length = self._text.measure(piece)
+        if whole:
             self._n += length
-            self._store(Text(piece, self._n), len(piece))
+            self._store(Text(whole, self._n), len(whole))
 
     def reasoning(self, piece: str) -> None:
         """Append a piece of the reasoning."""
-        if piece and (whole := self._reasoning.join(piece)):
-            self._reasoning_n += utf16_length(whole)
+        whole, length = self._reasoning.measure(piece)
+        if whole:
+            self._reasoning_n += length
             self._store(Reasoning(whole, self._reasoning_n), len(whole))
 
     def tool_call(
@@ -145,7 +139,7 @@ class Writer:
     def _whole_arguments(self, index: int, piece: str) -> str:
         joiner = self._arguments.pop(index, None) or Joiner()
         whole = joiner.join(piece)
-        if joiner.held:
+        if joiner.holds:
             self._room -= _HALF
             self._check_room()
             self._arguments[index] = joiner

@@ -12,7 +12,6 @@ import hmac
 import re
 import time
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -170,7 +169,6 @@ def preflight(headers: Headers, cors: list[tuple[bytes, bytes]]) -> list[tuple[b
     ]
 
 
-@lru_cache(maxsize=1024)
 def _name_of(host: str) -> str:
     """Return the name in a Host header, without port and brackets; "" if there is none."""
     match = _HOST.fullmatch(host)

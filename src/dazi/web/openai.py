@@ -53,6 +53,10 @@ _FILTERED = "content_filter"
 _BAD_GATEWAY = 502
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
+# What models say in, a token at a time, and its name in a delta; and what ends the chunk of one.
+_TOKENS: dict[type, str] = {Text: "content", Reasoning: "reasoning_content"}
+_CLOSING = '},"finish_reason":null}]}\n\n'
+
 _Json = dict[str, object]
 
 
@@ -82,8 +86,7 @@ class Chunks:
         }
         self._with_usage = with_usage
         opening = _write({**self._base, "choices": []})[:-2]
-        self._before_text = f'data: {opening}{{"index":0,"delta":{{"content":'
-        self._after_text = '},"finish_reason":null}]}\n\n'
+        self._before = {kind: f'data: {opening}{{"index":0,"delta":{{"{name}":' for kind, name in _TOKENS.items()}
 
     def greeting(self) -> bytes:
         """Write nothing: clients of this dialect reconnect by their own rules."""
@@ -92,10 +95,10 @@ class Chunks:
     def record(self, record: Record) -> bytes:
         """Frame a record of a log."""
         event = record.event
-        if event.__class__ is Text and not self._is_withdrawn:
-            text = encode_basestring_ascii(event.text)
-            head = f"id: {record.epoch}-{record.position}\n"
-            return f"{head}{self._before_text}{text}{self._after_text}".encode("ascii")
+        if (before := self._before.get(event.__class__)) and not self._is_withdrawn:
+            # The path of nearly every token: the same bytes as `frame` writes, several times as fast.
+            text = encode_basestring_ascii(event.text)  # type: ignore[union-attr]  # mypy knows isinstance only
+            return f"id: {record.epoch}-{record.position}\n{before}{text}{_CLOSING}".encode("ascii")
         return self.frame(event, Cursor(record.epoch, record.position))
 
     def frame(self, event: Wire, cursor: Cursor | None = None) -> bytes:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from dazi.errors import StoreUnavailable, Unknown
 from dazi.events import Failed
-from dazi.log import Cursor, Observer, Page, Record
+from dazi.log import Cursor, Observer, Page, Record, show
 
 # Seconds between two attempts to hear notices while the store is in trouble.
 _PAUSE = 0.2
@@ -78,12 +78,7 @@ class _Follower:
     def show(self, record: Record) -> None:
         self.cursor = Cursor(record.epoch, record.position)
         self.ended = record.event.ends
-        for (observer,) in self.seats:
-            try:
-                observer(record)
-            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
-                context = {"message": "An observer of a log failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+        show(record, (observer for (observer,) in self.seats))
 
 
 class Followers:

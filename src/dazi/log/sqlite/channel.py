@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dazi.log import Observer, Record
+from dazi.log import Observer, Record, show
 
 # Seconds that a record waits for those before it: several times what the slowest way takes.
 _PATIENCE = 0.25
@@ -76,9 +76,4 @@ class Channel:
 
     def _show(self, record: Record) -> None:
         self._position = record.position
-        for observer in self.observers:
-            try:
-                observer(record)
-            except Exception as error:  # noqa: BLE001  # one reader's fault must not reach the writer or the others
-                context = {"message": "An observer of a log failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+        show(record, self.observers)
