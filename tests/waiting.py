@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-# What is promised within a second: held to that where a test runs alone; beside others, which keep all cores and the disk busy, with some more.
+# What is promised within a second: held to that by tests marked `alone`; beside others, which keep all cores and the disk busy, with some more.
 A_SECOND = 3.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.0
 
 

@@ -98,6 +98,7 @@ async def follow(served: Dazi, key: str) -> Held:
     return held
 
 
+@pytest.mark.alone
 async def test_an_abort_at_any_worker_reaches_the_model_within_a_second(dazi: Serve, mock: Mock) -> None:
     model = await mock(["a", ""])
     served = await dazi(model)

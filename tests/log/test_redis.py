@@ -277,6 +277,7 @@ async def test_a_reader_elsewhere_hears_each_record_once_and_in_order(server: Re
     assert fold(record.event for record in seen).text == "".join(f"{at} " for at in range(200))
 
 
+@pytest.mark.alone
 async def test_an_abort_elsewhere_is_heard_by_the_writer_within_a_second(server: RedisServer) -> None:
     async with nodes(server.url, recheck=60) as (writer, other):
         opened = await begin(writer)

@@ -207,6 +207,7 @@ async def test_a_reader_on_one_follows_what_another_writes(opened: Open) -> None
     assert covers_all(hearing, after=1, head=12)
 
 
+@pytest.mark.alone
 async def test_an_abort_there_is_heard_here_within_a_second(opened: Open) -> None:
     here, there = await opened(), await opened()
     one = await begin(here)
