@@ -69,13 +69,13 @@ async def measure(
 ) -> dict[str, float]:
     """Run all streams; returns the figures."""
     seen = Seen()
-    rss, cpu, begin = _memory(processes), _cpu(processes), time.perf_counter()
+    rss, cpu, begin = _memory(processes), cpu_of(processes), time.perf_counter()
     tasks = [asyncio.create_task(follow(port, path, seen)) for _ in range(streams)]
     peak = rss
     while any(not task.done() for task in tasks) and time.perf_counter() - begin < seconds:
         await asyncio.sleep(_LOOK)
         peak = max(peak, _memory(processes))
-    used, wall = _cpu(processes) - cpu, time.perf_counter() - begin
+    used, wall = cpu_of(processes) - cpu, time.perf_counter() - begin
     for task in tasks:
         task.cancel()
     broken = sum(isinstance(result, BaseException) for result in await asyncio.gather(*tasks, return_exceptions=True))
@@ -97,7 +97,8 @@ async def measure(
     }
 
 
-def _cpu(processes: list[psutil.Process]) -> float:
+def cpu_of(processes: list[psutil.Process]) -> float:
+    """Tell what processes have used, in seconds of CPU."""
     return sum(map(_seconds, processes))
 
 

@@ -598,6 +598,21 @@ class LogContract:
         assert [record.position for record in left] == [2]
         assert covers_all(stayed, after=1, head=4)
 
+    async def test_who_observes_the_end_hears_nothing_else(self, backend: Backend) -> None:
+        log = await backend.open()
+        opened = await begin(log)
+        left: list[Record] = []
+        stayed: list[Record] = []
+        stop = log.observe_end(opened.generation, left.append)
+        log.observe_end(opened.generation, stayed.append)
+        await write(log, opened, texts("a"))
+        stop()
+        stop()
+        end = await log.end(opened.generation, Done("stop"))
+        await heard(stayed)
+        assert stayed == [end]
+        assert not left
+
     async def test_an_observers_error_stays_in_it(self, backend: Backend) -> None:
         log = await backend.open()
         opened = await begin(log)

@@ -96,6 +96,9 @@ class SlowLog:
     def observe(self, generation: str, observer: Observer) -> Callable[[], None]:
         return self.store.memory.observe(generation, observer)
 
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        return self.store.memory.observe_end(generation, observer)
+
     async def renew(self, held: Mapping[str, int]) -> frozenset[str]:
         await self._reach()
         self.renewed.append(held)

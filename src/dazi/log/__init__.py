@@ -99,6 +99,16 @@ class Append(Struct, frozen=True, gc=False):
 Observer = Callable[[Record], None]
 
 
+def at_end(observer: Observer) -> Observer:
+    """Make an observer that hears the terminal record alone."""
+
+    def hear(record: Record) -> None:
+        if record.event.ends:
+            observer(record)
+
+    return hear
+
+
 def show(record: Record, observers: Iterable[Observer]) -> None:
     """Show a record to each. One's fault reaches neither the writer nor the others: the loop's exception handler is told."""
     for observer in observers:
@@ -140,6 +150,10 @@ class Log(Protocol):
 
         Raises `Unknown` where that can be known without waiting.
         """
+        ...
+
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """As `observe`, of the terminal record alone: what that one costs nothing."""
         ...
 
 

@@ -132,6 +132,10 @@ class FallbackLog:
         """Call `observer` with each record stored from now on; returns what ends that. Raises `Unknown`."""
         return self._of(generation).observe(generation, observer)
 
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with the terminal record, once it is stored; returns what ends that. Raises `Unknown`."""
+        return self._of(generation).observe_end(generation, observer)
+
     async def renew(self, held: Mapping[str, int]) -> frozenset[str]:
         """Prolong the leases of what is durable; in memory nobody else can take over."""
         return await self._durable.renew({one: epoch for one, epoch in held.items() if not self._memory.knows(one)})

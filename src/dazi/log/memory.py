@@ -134,7 +134,7 @@ class _Single:
 class _Generation:
     """One log."""
 
-    __slots__ = ("draft", "end", "ended_at", "observers", "position", "retracted_at", "size", "spans")
+    __slots__ = ("draft", "end", "end_observers", "ended_at", "observers", "position", "retracted_at", "size", "spans")
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -148,6 +148,8 @@ class _Generation:
         self.retracted_at = 0
         # A tuple, replaced on change: it is walked for every token, while observers come and go.
         self.observers: tuple[Observer, ...] = ()
+        # Those of the terminal event alone.
+        self.end_observers: tuple[Observer, ...] = ()
 
     def store(self, event: Event) -> Record:
         """Store an event and show it."""
@@ -272,7 +274,9 @@ class MemoryLog:
         log.end, log.ended_at = log.stamp(end), self._clock()
         self._ended[generation] = None
         self._next_expiry = min(self._next_expiry, log.ended_at + self._ttl)
-        return log.store(log.end)
+        record = log.store(log.end)
+        show(record, log.end_observers)
+        return record
 
     async def read(self, generation: str, after: Cursor = START) -> Page:
         """Read what follows the cursor, without waiting. Raises `Unknown`."""
@@ -299,6 +303,16 @@ class MemoryLog:
 
         def stop() -> None:
             log.observers = tuple(other for other in log.observers if other is not observer)
+
+        return stop
+
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with the terminal record, once it is stored; returns what ends that. Raises `Unknown`."""
+        log = self._find(generation)
+        log.end_observers = (*log.end_observers, observer)
+
+        def stop() -> None:
+            log.end_observers = tuple(other for other in log.end_observers if other is not observer)
 
         return stop
 

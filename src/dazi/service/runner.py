@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from dazi.errors import Closed, DaziError, GenerationError, LogError, OutOfOrder, Refused, StoreUnavailable, Unknown
-from dazi.events import Aborted, Done, End, Failed, Queued, Usage, status_of
+from dazi.events import Aborted, Done, End, Failed, Usage, status_of
 from dazi.log import AppendsNow, Cursor, Draft, Log, Opened, Record
 from dazi.service.batch import Batch, Batches
 from dazi.service.budget import Budget, Share, estimate
@@ -85,8 +85,7 @@ class Runner:
         # For lines of the log.
         self._named = {"generation": self.generation}
         self._beginning = Beginning(self.generation, draft.owner, draft.started.model, time.monotonic())
-        # When the first piece was stored, and the terminal event, whoever wrote it.
-        self._first_token: float | None = None
+        # The terminal event, once it is stored, whoever wrote it.
         self._last: Record | None = None
         # How the log ends if the task is cancelled; None once that is not for this runner to say.
         self._end: End | None = LOST
@@ -102,7 +101,7 @@ class Runner:
         self._asked = _length(prompt) if turn.counts_tokens else 0
         self._task = asyncio.create_task(self._run(upstream, prompt), name=f"dazi generation {self.generation}")
         # Watched from here, not from inside the task: an abort may come before the task's first step.
-        self._unwatch = self._log.observe(self.generation, self._watch)
+        self._unwatch = self._log.observe_end(self.generation, self._hear_end)
         return self._task
 
     @property
@@ -123,7 +122,7 @@ class Runner:
     def story(self) -> Story:
         """Tell how it went, once it is over."""
         end = self._last.event if self._last is not None else None
-        began, first = self._beginning.began, self._first_token
+        began, first = self._beginning.began, self._writer.first
         return Story(
             beginning=self._beginning,
             status=status_of(end) if isinstance(end, End) else "lost",
@@ -167,12 +166,9 @@ class Runner:
         # Without batches it is one that appends at once; to ask it each time would cost as much as two tokens.
         return cast("AppendsNow", self._log) if self._batch is None else self._batch
 
-    def _watch(self, record: Record) -> None:
-        if record.event.ends:
-            self._last = record
-            self.yield_to_others()
-        elif self._first_token is None and not isinstance(record.event, Queued):
-            self._first_token = time.monotonic()
+    def _hear_end(self, record: Record) -> None:
+        self._last = record
+        self.yield_to_others()
 
     def _refused(self, error: LogError) -> None:
         """Hear from the batch that nothing more can be stored."""

@@ -36,7 +36,7 @@ class Story:
     """A generation that ran here, from its beginning to its end.
 
     `status` is that of PROTOCOL.md, or `lost` where its end is not known here; `code` is that of a failure, or the finish
-    reason. `seconds`: how long it ran. `first_token`: seconds until its first piece was stored, or None without one.
+    reason. `seconds`: how long it ran. `first_token`: seconds until its first piece came, or None without one.
     `pieces`: how many followed. `characters`: of the answer, in UTF-16 units.
     """
 

@@ -7,6 +7,8 @@ reader that keeps up, before the call returns: there is no task on the way of a 
 
 from __future__ import annotations
 
+import time
+
 from dazi.events import Joiner, Piece, Queued, Reasoning, Retract, Text, ToolCall, utf16_length
 from dazi.log import AppendsNow
 from dazi.service.budget import Share
@@ -37,6 +39,7 @@ class Writer:
         "_append",
         "_arguments",
         "_epoch",
+        "_first",
         "_generation",
         "_granted",
         "_n",
@@ -61,6 +64,8 @@ class Writer:
         self._places = 0
         # Characters said, at most: all of a block count when it is begun.
         self._granted = 0
+        # When the first of them was, in monotonic seconds.
+        self._first: float | None = None
         self._n = 0
         self._reasoning_n = 0
         self._text = Joiner()
@@ -81,6 +86,11 @@ class Writer:
     def characters(self) -> int:
         """How many characters were said, in text, reasoning and tool arguments."""
         return self._granted - max(self._room, 0)
+
+    @property
+    def first(self) -> float | None:
+        """When the first character was said, in monotonic seconds; None before."""
+        return self._first
 
     @property
     def n(self) -> int:
@@ -153,6 +163,8 @@ class Writer:
         self._position += 1
 
     def _check_room(self) -> None:
+        if self._first is None and self._room < 0:  # without a block there was nothing to say it in
+            self._first = time.monotonic()
         while self._room < 0:
             block = self._share.grow(self.pieces)
             self._granted += block

@@ -34,6 +34,8 @@ logger = logging.getLogger("dazi.web")
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+_NO_QUERY = QueryParams()
+
 _JSON: RawHeaders = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 _STREAM: RawHeaders = [
     (b"content-type", b"text/event-stream"),
@@ -144,7 +146,8 @@ class Endpoint:
         """Answer one call."""
         if self._is_heavy and not self._desk.turnstile.is_free:
             await self._desk.turnstile.wait()
-        headers, query = Headers(scope=scope), QueryParams(scope["query_string"])
+        asked = scope["query_string"]
+        headers, query = Headers(scope=scope), QueryParams(asked) if asked else _NO_QUERY
         cors: RawHeaders = []
         try:
             cors = self._desk.doors.check(headers)

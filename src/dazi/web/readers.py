@@ -59,12 +59,15 @@ class Readers:
         # Those that wait for the end of a window, by its seconds.
         self._windows: dict[float, list[Member]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # Kept, since to ask for it costs a system call, which would be one a token.
+        self._loop: asyncio.AbstractEventLoop
 
     def __len__(self) -> int:
         return len(self._readers)
 
     def add(self, reader: Member) -> None:
         """Let a reader feel the clock, and hear the goodbye."""
+        self._loop = asyncio.get_running_loop()
         self._readers.add(reader)
         self._metrics.reader_came()
         if self._timer is None:
@@ -80,7 +83,7 @@ class Readers:
         if not self._due:
             if self._turns % _TIMED == 0:
                 self._asked = time.monotonic()
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._due.append(reader)
 
     def write_within(self, reader: Member, window: float) -> None:
@@ -89,7 +92,7 @@ class Readers:
         if not due and window == self._rounds.window:
             self._rounds.at_end(partial(self._close_window, window))
         elif not due:
-            asyncio.get_running_loop().call_later(window, self._close_window, window)
+            self._loop.call_later(window, self._close_window, window)
         due.append(reader)
 
     def goodbye(self) -> None:
@@ -110,7 +113,7 @@ class Readers:
             reader.flush()
 
     def _wind(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(1.0, self._tick)
+        self._timer = self._loop.call_later(1.0, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -12,7 +12,7 @@ from typing import Self
 
 from dazi.errors import Closed, LogError, Unavailable, Unknown
 from dazi.events import Aborted, End, Failed, Piece
-from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary
+from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary, at_end
 from dazi.log.redis import answers, entries, scripts
 from dazi.log.redis.appends import Appends, Writing
 from dazi.log.redis.followers import Followers
@@ -228,6 +228,10 @@ class RedisLog:
             since=self._heads.get(generation, START),
             ours=self._appends.writes(generation),
         )
+
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with the terminal record, once it is stored; returns what ends that. Raises `Unknown`."""
+        return self.observe(generation, at_end(observer))
 
     # Leases
 

@@ -15,7 +15,7 @@ from typing import TypeVar, overload
 
 from dazi.errors import Closed, StoreUnavailable, Unknown
 from dazi.events import Aborted, End, Failed, Piece
-from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary
+from dazi.log import START, Append, Cursor, Draft, Observer, Opened, Page, Record, Summary, at_end
 from dazi.log.sqlite import tables
 from dazi.log.sqlite.channel import Channel
 from dazi.log.sqlite.file import Fsync, connect, prepare
@@ -164,6 +164,10 @@ class SqliteLog:
                 self._ignore(generation)
 
         return stop
+
+    def observe_end(self, generation: str, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with the terminal record, once it is stored; returns what ends that. Raises `Unknown`."""
+        return self.observe(generation, at_end(observer))
 
     async def renew(self, held: Mapping[str, int]) -> frozenset[str]:
         """Prolong the leases of these generations, by the epochs they are held under; returns those that are lost."""
