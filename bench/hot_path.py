@@ -63,6 +63,14 @@ class Nowhere:
         """Count a write."""
         self.writes += 1
 
+    def is_closing(self) -> bool:
+        """Stay open."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Keep nothing back."""
+        return 0
+
 
 @asynccontextmanager
 async def stage(streams: int) -> AsyncIterator[tuple[list[_Connection], Nowhere]]:
@@ -81,7 +89,7 @@ async def stage(streams: int) -> AsyncIterator[tuple[list[_Connection], Nowhere]
         found = gc.get_objects()
         for one in found:
             if isinstance(one, Reader) and one._cycle is not None:  # noqa: SLF001  # what has no other way in
-                one._cycle.transport = nowhere  # type: ignore[assignment]  # noqa: SLF001  # as above
+                one._transport = nowhere  # type: ignore[assignment]  # noqa: SLF001  # as above
         yield [one for one in found if isinstance(one, _Connection) and one._response is not None], nowhere  # noqa: SLF001  # as above
 
 

@@ -317,13 +317,10 @@ async def test_what_is_said_in_one_turn_is_one_write(served: Served, puppet: Pup
     await line.frame()
     writes: list[bytes] = []
     (reader,) = members(served)
-    assert reader._cycle is not None
-    transport = reader._cycle.transport
-    reader._cycle.transport = Recorder(transport, writes)  # type: ignore[assignment]  # as much of one as uvicorn uses
+    write_by(reader, Recorder(reader._transport, writes))
     play.say("a", "b", "c")
     await line.frames(3)
     assert len(writes) == 1
-    reader._cycle.transport = transport
     play.finish()
     await line.rest()
 
@@ -375,13 +372,13 @@ async def test_a_chunk_is_written_as_uvicorns_own_send_writes_it(served: Served,
     ours: list[bytes] = []
     theirs: list[bytes] = []
     for body in bodies:
-        cycle.transport = Recorder(transport, ours)  # type: ignore[assignment]  # as above
+        write_by(reader, Recorder(transport, ours))
         reader._frames = [body]
         reader.flush()
-        cycle.transport = Recorder(transport, theirs)  # type: ignore[assignment]  # as above
+        write_by(reader, Recorder(transport, theirs))
         await cycle.send({"type": "http.response.body", "body": body, "more_body": True})
     assert ours == theirs
-    cycle.transport = transport
+    write_by(reader, transport)
     play.finish()
     assert text_of(await line.rest()) == ""
     assert line.is_complete
@@ -417,6 +414,12 @@ class Recorder:
         return getattr(self._transport, name)
 
 
+def write_by(reader: Reader, transport: Any) -> None:  # Any: as much of a transport as is used
+    """Let a reader, and uvicorn for it, write to another transport."""
+    assert reader._cycle is not None
+    reader._cycle.transport = reader._transport = transport
+
+
 class Broken(Recorder):
     """A transport that cannot write any more."""
 
@@ -437,8 +440,7 @@ async def test_an_error_in_one_reader_leaves_the_others_alone(served: Served, pu
         await line.frame()
     breaking = list(members(served))[:2]
     for reader in breaking:
-        assert reader._cycle is not None
-        reader._cycle.transport = Broken(reader._cycle.transport, [])  # type: ignore[assignment]  # as above
+        write_by(reader, Broken(reader._transport, []))
     play.say("a")
     await until(lambda: len(readers_of(served)) == 3)
     clock.tick(2)
@@ -460,8 +462,7 @@ async def test_an_error_at_a_heartbeat_stops_no_clock(served: Served, puppet: Pu
         await line.frame()
     plays = [await puppet.play() for _ in lines]
     (reader, *_) = members(served)
-    assert reader._cycle is not None
-    reader._cycle.transport = Broken(reader._cycle.transport, [])  # type: ignore[assignment]  # as above
+    write_by(reader, Broken(reader._transport, []))
     clock.tick()
     await until(lambda: len(readers_of(served)) == 3)
     clock.tick()

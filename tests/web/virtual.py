@@ -99,7 +99,7 @@ class DirectWire:
 
     def leave(self) -> None:
         assert self._cycle is not None
-        self._cycle.disconnected = True
+        self._cycle.disconnected = self._transport.is_lost = True
         self._cycle.message_event.set()
 
     async def get(self, app: ASGIApp, path: str, query: str, headers: dict[str, str]) -> None:
@@ -125,6 +125,13 @@ class DirectWire:
 class _Transport:
     def __init__(self) -> None:
         self.written = bytearray()
+        self.is_lost = False
+
+    def is_closing(self) -> bool:
+        return self.is_lost
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def write(self, data: bytes) -> None:
         self.written += data

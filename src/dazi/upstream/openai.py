@@ -206,6 +206,7 @@ class _Answer:
         "_document",
         "_events",
         "_is_done",
+        "_known",
         "_lessons",
         "_limit",
         "_reason",
@@ -219,7 +220,8 @@ class _Answer:
         self._events = Parser(limit)
         # A whole JSON document, from a server that was asked to stream and did not.
         self._document = bytearray()
-        # What stands before and after the text in this answer's events, once that is known.
+        # What stands before and after the text in this answer's events, once that is known; `_before` is empty while half an event waits.
+        self._known = b""
         self._before = b""
         self._after = b""
         self._lessons = _LESSONS
@@ -258,8 +260,7 @@ class _Answer:
 
     def _feed_events(self, data: bytes) -> Taken:
         before, after = self._before, self._after
-        is_alike = before and self._events.is_idle and data.startswith(before) and data.endswith(after)
-        if is_alike and len(data) <= self._limit:
+        if before and data.startswith(before) and data.endswith(after) and len(data) <= self._limit:
             # An event like one before, but for its text: the shape of nearly every token.
             try:
                 piece = _decode_text(data[len(before) : -len(after)])
@@ -271,7 +272,8 @@ class _Answer:
         if (text := self._events.only_data(data)) and (chunk := _decode_quickly(text)) is not None:
             if self._lessons and _only_text(chunk):
                 self._lessons -= 1
-                self._before, self._after = _around_text(data) or (self._before, self._after)
+                self._known, self._after = _around_text(data) or (self._known, self._after)
+                self._before = self._known
             return PROGRESS if self._take_chunk(chunk) else NOTHING
         taken = NOTHING
         try:
@@ -280,6 +282,7 @@ class _Answer:
             raise fault(
                 "upstream_garbage", f"The model's server sent an event of more than {exc.limit} bytes."
             ) from exc
+        self._before = self._known if self._events.is_idle else b""
         for event in events:
             if event.data == "[DONE]":
                 self._is_done = True

@@ -75,6 +75,7 @@ class Reader:
         "_readers",
         "_send",
         "_told_over",
+        "_transport",
     )
 
     def __init__(self, gateway: Gateway, course: Course, send: Send, readers: Readers) -> None:
@@ -84,6 +85,8 @@ class Reader:
         self._readers = readers
         self._framer = course.framer
         self._cycle = _uvicorn_cycle(send)
+        # Asked itself, not by way of uvicorn's objects: those would be seven more places in memory to fetch for each token.
+        self._transport = None if self._cycle is None else self._cycle.transport
         # Whether uvicorn does no more for a body than to frame it as a chunk: then it need not be asked, at thrice the cost.
         self._is_chunked = False
         # Whether the connection was to be kept when the reader came.
@@ -171,7 +174,7 @@ class Reader:
             # What uvicorn's `send` comes to for a body that is not the last: a test compares the two.
             self._quiet = 0
             try:
-                self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[union-attr]  # there is one
+                self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))  # type: ignore[union-attr]  # there is one
             except Exception as error:  # noqa: BLE001  # as below
                 self._fail(error)
         elif body:
@@ -203,8 +206,11 @@ class Reader:
 
     def _can_write(self) -> bool:
         """Whether a write now neither suspends nor comes between the pump's."""
-        cycle = self._cycle
-        return not (cycle is None or self._pumping or cycle.flow.write_paused or cycle.disconnected or self._is_over)
+        transport = self._transport
+        if transport is None or self._pumping or self._is_over or transport.is_closing():
+            return False
+        # uvicorn is told to pause only where something waits to be sent.
+        return not (transport.get_write_buffer_size() and self._cycle.flow.write_paused)  # type: ignore[union-attr]  # there is one
 
     def _farewell(self) -> tuple[bytes, ...]:
         return (self._framer.frame(Reconnect()),) if self._leaving and not self._has_end else ()
