@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,9 @@ def main() -> None:
     arguments = parser.parse_args()
     ways = [way for way in PEERS if way.name in _NAMES]
     found: dict[str, list[dict[str, float]]] = {way.name: [] for way in ways}
+    if shutil.which("perf") is None:
+        print("Nothing was profiled: perf is not installed (apt install linux-perf).")
+        return
     with stage() as here, here.upstream(_LOAD), tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
             for way in ways:
