@@ -99,7 +99,7 @@ def test_a_null_field_is_no_field() -> None:
 
 
 def fingerprint(sent: bytes) -> str:
-    return read_start(sent, default_model="m").fingerprint
+    return read_start(sent, default_model="m").fingerprint("k")
 
 
 def test_the_fingerprint_is_of_the_meaning_not_of_the_spelling() -> None:

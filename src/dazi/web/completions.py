@@ -42,8 +42,7 @@ class Completions:
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
         start = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
-        fingerprint = start.fingerprint if key else ""
-        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=fingerprint)
+        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=start.fingerprint(key))
         if not start.request.stream:
             return await self._whole(call, opened.generation)
         return await self._stream(call, opened.generation, with_usage=_wants_usage(start.request))

@@ -43,8 +43,7 @@ class Generations:
         key = read_key(call.headers)
         body = await read_body(call.receive, call.headers, limit=self._max_body)
         start = read_start(body, default_model=self._gateway.models[0], asker=call.asker)
-        fingerprint = start.fingerprint if key else ""
-        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=fingerprint)
+        opened = await self._gateway.start(call.owner, start.prompt, key=key, fingerprint=start.fingerprint(key))
         if wants_json(call.headers):
             return await self._accepted(call, opened.generation)
         if not opened.created:

@@ -80,9 +80,10 @@ class Start:
     request: ChatRequest
     prompt: Prompt
 
-    @property
-    def fingerprint(self) -> str:
-        """What tells this request from others, for idempotency."""
+    def fingerprint(self, key: str | None) -> str:
+        """Tell this request from others that come with the same idempotency key; "" without one, under which none can."""
+        if key is None:
+            return ""
         return hashlib.sha256(msgspec.json.encode(self.request, order="deterministic")).hexdigest()
 
 
