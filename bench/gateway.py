@@ -217,13 +217,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.install_litellm and not LITELLM.exists():
         install_litellm()
-    print(report.machine(), flush=True)
+    machine = report.machine()  # with its load before the bench's own
+    print(machine, flush=True)
     cells = run(full=arguments.full, rounds=arguments.rounds, only=frozenset(filter(None, arguments.only.split(","))))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = f"{report.machine()}\n\n" + "\n".join(report.section(group) for group in report.by_load(cells))
+    text = f"{machine}\n\n" + "\n".join(report.section(group) for group in report.by_load(cells))
     (arguments.out / "gateway.md").write_text(text)
     (arguments.out / "gateway.json").write_text(
-        json.dumps({"machine": report.machine(), "cells": [asdict(cell) for cell in cells]})
+        json.dumps({"machine": machine, "cells": [asdict(cell) for cell in cells]})
     )
     for name, picture in plots.draw(cells).items():
         (arguments.out / f"{name}.svg").write_text(picture)

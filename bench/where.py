@@ -8,6 +8,7 @@ Linux, with `perf` and the right to use it. 300 streams × 20 tokens a second, p
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -34,8 +35,8 @@ _ROWS: dict[str, tuple[str, ...]] = {
     "`read`": ("ksys_read",),
     "– of it acknowledging what came": ("__tcp_transmit_skb", "-tcp_write_xmit"),
     "`write`": ("ksys_write",),
-    "waiting: `epoll`, switches": ("__x64_sys_epoll_pwait",),
-    "the kernel, all": ("[kernel.kallsyms]",),
+    "waiting: `epoll`, switches": ("do_epoll_wait",),
+    "the kernel, all": ("[kernel",),
     "Python": ("libpython",),
     "uvloop": ("loop.cpython",),
 }
@@ -76,6 +77,14 @@ def _sum(found: Mapping[str, float], names: tuple[str, ...]) -> float:
     return total
 
 
+def _why_not() -> str:
+    """Say why nothing can be profiled here, or nothing."""
+    if shutil.which("perf") is None:
+        return "perf is not installed (apt install linux-perf)."
+    trial = subprocess.run(("perf", "record", "-o", os.devnull, "--", "true"), capture_output=True, check=False)
+    return "perf may not be used here (see kernel.perf_event_paranoid)." if trial.returncode else ""
+
+
 def main() -> None:
     """Profile and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,8 +92,8 @@ def main() -> None:
     arguments = parser.parse_args()
     ways = [way for way in PEERS if way.name in _NAMES]
     found: dict[str, list[dict[str, float]]] = {way.name: [] for way in ways}
-    if shutil.which("perf") is None:
-        print("Nothing was profiled: perf is not installed (apt install linux-perf).")
+    if problem := _why_not():
+        print(f"Nothing was profiled: {problem}")
         return
     with stage() as here, here.upstream(_LOAD), tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):

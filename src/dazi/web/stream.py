@@ -85,7 +85,7 @@ class Reader:
         self._readers = readers
         self._framer = course.framer
         self._cycle = _uvicorn_cycle(send)
-        # Asked itself, not by way of uvicorn's objects: those would be seven more places in memory to fetch for each token.
+        # Asked itself, not by way of uvicorn's objects: those would be more places in memory to fetch for each token.
         self._transport = None if self._cycle is None else self._cycle.transport
         # Whether uvicorn does no more for a body than to frame it as a chunk: then it need not be asked, at thrice the cost.
         self._is_chunked = False
@@ -305,8 +305,8 @@ class Reader:
         """Cut the connection: what is not taken can only be thrown away. The client may attach again."""
         self._lost = why
         self._finish()
-        if self._cycle is not None:
-            self._cycle.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     async def _wait_over(self, receive: Receive) -> None:
         """Wait until the stream has ended or the client has gone."""
